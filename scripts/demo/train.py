@@ -1,0 +1,259 @@
+"""Trains the demo model: a small llama-shaped network, on a CPU or on a GPU.
+
+The data is a file of 16-bit token ids (see corpus.py), packed end to end and cut into windows;
+every token is predicted.  The schedule runs on the clock: --minutes says how long training
+takes, the window grows from 256 to 1,024 tokens on the way, and the learning rate has fallen to
+zero at the end, whatever the machine.  Rotary embeddings pair dimension i with i + d/2 here;
+export.py permutes the rows for GGUF.
+"""
+
+import argparse
+import json
+import math
+import os
+import signal
+import time
+from typing import Dict, List, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+CONFIG: Dict[str, float] = dict(vocab=2048, embd=256, layers=5, heads=4, kv_heads=2, ff=512,
+                                context=1024, rope_base=10000.0, eps=1e-5)
+# (share of the time, window length): short windows first, because copying is learnt there fastest.
+WINDOWS: List[Tuple[float, int]] = [(0.42, 256), (0.85, 512), (1.0, 1024)]
+
+
+class Norm(nn.Module):
+    """RMSNorm."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight, self.eps = nn.Parameter(torch.ones(size)), eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x [..., size], in full precision; the result has the type that matmuls use."""
+        x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+        return x * self.weight
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each behind a norm."""
+
+    def __init__(self, c: Dict[str, float]) -> None:
+        super().__init__()
+        n, self.heads, self.kv = int(c["embd"]), int(c["heads"]), int(c["kv_heads"])
+        self.d = n // self.heads
+        kv = self.kv * self.d
+        self.attn_norm, self.ffn_norm = Norm(n, c["eps"]), Norm(n, c["eps"])
+        self.attn_q, self.attn_k = nn.Linear(n, n, bias=False), nn.Linear(n, kv, bias=False)
+        self.attn_v, self.attn_output = nn.Linear(n, kv, bias=False), nn.Linear(n, n, bias=False)
+        self.ffn_gate, self.ffn_up = (nn.Linear(n, int(c["ff"]), bias=False) for _ in range(2))
+        self.ffn_down = nn.Linear(int(c["ff"]), n, bias=False)
+
+    def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor,
+                dtype: torch.dtype) -> torch.Tensor:
+        """x [batch][time][embd], mask [time][time] added to the scores."""
+        b, t, n = x.shape
+        group = self.heads // self.kv
+
+        def linear(layer: nn.Linear, y: torch.Tensor) -> torch.Tensor:
+            return F.linear(y, layer.weight.to(dtype))
+
+        def rotate(y: torch.Tensor) -> torch.Tensor:
+            first, second = y.chunk(2, -1)
+            return y * cos + torch.cat((-second, first), -1) * sin
+
+        h = self.attn_norm(x).to(dtype)
+        q = rotate(linear(self.attn_q, h).view(b, t, self.heads, self.d)).transpose(1, 2)
+        k = rotate(linear(self.attn_k, h).view(b, t, self.kv, self.d)).transpose(1, 2)
+        v = linear(self.attn_v, h).view(b, t, self.kv, self.d).transpose(1, 2)
+        # The query heads that share a key head become rows of one product.
+        q = q.reshape(b * self.kv, group * t, self.d)
+        k, v = k.reshape(b * self.kv, t, self.d), v.reshape(b * self.kv, t, self.d)
+        scores = torch.bmm(q, (k * self.d ** -0.5).transpose(1, 2))
+        scores = scores.view(b * self.kv, group, t, t) + mask
+        scores = F.softmax(scores, -1).view(b * self.kv, group * t, t)
+        y = torch.bmm(scores, v).view(b, self.heads, t, self.d).transpose(1, 2).reshape(b, t, n)
+        x = x + linear(self.attn_output, y).to(x.dtype)
+        h = self.ffn_norm(x).to(dtype)
+        h = F.silu(linear(self.ffn_gate, h)) * linear(self.ffn_up, h)
+        return x + linear(self.ffn_down, h).to(x.dtype)
+
+
+class Model(nn.Module):
+    """Embedding, blocks, and the embedding again as the output."""
+
+    def __init__(self, c: Dict[str, float]) -> None:
+        super().__init__()
+        self.c = c
+        self.token_embd = nn.Embedding(int(c["vocab"]), int(c["embd"]))
+        self.blk = nn.ModuleList(Block(c) for _ in range(int(c["layers"])))
+        self.output_norm = Norm(int(c["embd"]), c["eps"])
+        for name, p in self.named_parameters():
+            if p.dim() == 2:
+                # What is added to the residual stream starts small, as there are many to add.
+                added = "output" in name or "down" in name
+                scale = 0.02 if "embd" in name else p.shape[1] ** -0.5
+                nn.init.normal_(p, 0.0, scale / (math.sqrt(2 * c["layers"]) if added else 1.0))
+        self._tables: Dict[Tuple[int, torch.dtype, str], Tuple[torch.Tensor, ...]] = {}
+
+    def tables(self, t: int, dtype: torch.dtype, device: torch.device) -> Tuple[torch.Tensor, ...]:
+        """cos and sin [time][1][d] of the rotary embedding, and the causal mask [time][time]."""
+        key = (t, dtype, str(device))
+        if key not in self._tables:
+            d = int(self.c["embd"]) // int(self.c["heads"])
+            frequency = self.c["rope_base"] ** (-torch.arange(0, d, 2).float() / d)
+            angle = torch.arange(t).float()[:, None] * frequency
+            angle = torch.cat((angle, angle), -1)[:, None]
+            mask = torch.full((t, t), -1e9).triu(1)
+            self._tables[key] = tuple(x.to(device, dtype) for x in (angle.cos(), angle.sin(), mask))
+        return self._tables[key]
+
+    def forward(self, ids: torch.Tensor, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """ids [batch][time] -> logits [batch][time][vocab]."""
+        cos, sin, mask = self.tables(ids.shape[1], dtype, ids.device)
+        x = self.token_embd(ids)
+        for block in self.blk:
+            x = block(x, cos, sin, mask, dtype)
+        return F.linear(self.output_norm(x).to(dtype), self.token_embd.weight.to(dtype))
+
+
+class Data:
+    """Windows of the token file, in order, so that nothing is seen twice in one pass."""
+
+    def __init__(self, path: str, end: int, at: int = 0) -> None:
+        self.ids, self.at, self.passes = np.memmap(path, dtype=np.uint16, mode="r"), at, 0
+        self.starts = np.flatnonzero(self.ids == end) + 1
+
+    def batch(self, rows: int, t: int) -> Tuple[torch.Tensor, torch.Tensor]:
+        """Inputs and targets [rows][t].  Every other row begins with a document, as prompts do."""
+        x = np.empty((rows, t + 1), np.int64)
+        for row in range(rows):
+            if row % 2:
+                at = int(self.starts[np.searchsorted(self.starts, self.at) % len(self.starts)])
+                self.at = at if 0 < at - self.at < t else self.at
+            if self.at + t + 1 > len(self.ids):
+                self.at, self.passes = 0, self.passes + 1
+            x[row] = self.ids[self.at:self.at + t + 1]
+            self.at += t
+        both = torch.from_numpy(x)
+        return both[:, :-1].contiguous(), both[:, 1:].contiguous()
+
+
+class Run:
+    """Model, optimizer and place in the data: what a checkpoint holds."""
+
+    def __init__(self, args: argparse.Namespace, device: torch.device) -> None:
+        self.path, self.file, self.device = args.out, args.data, device
+        self.config = dict(CONFIG, **json.loads(args.config or "{}"))
+        self.model = Model(self.config).to(device)
+        matrices = [p for p in self.model.parameters() if p.dim() == 2]
+        vectors = [p for p in self.model.parameters() if p.dim() != 2]
+        self.optimizer = torch.optim.AdamW(
+            [dict(params=matrices, weight_decay=0.05), dict(params=vectors, weight_decay=0.0)],
+            lr=args.rate, betas=(0.9, 0.98), eps=1e-8)
+        # <|endoftext|> is the first of the three control tokens, which end the vocabulary.
+        self.data = Data(args.data, int(self.config["vocab"]) - 3)
+        self.step, self.seen, self.spent, self.loss = 0, 0, 0.0, math.nan
+        if args.resume and os.path.exists(self.path):
+            state = torch.load(self.path, map_location=device)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.seen, self.spent = state["step"], state["seen"], state["spent"]
+            if state["data"] == self.file:
+                self.data.at = state["at"]
+
+    def save(self) -> None:
+        """Writes a checkpoint so that an interrupted write leaves the old one."""
+        state = dict(model=self.model.state_dict(), optimizer=self.optimizer.state_dict(),
+                     config=self.config, step=self.step, seen=self.seen, spent=self.spent,
+                     loss=self.loss, data=self.file, at=self.data.at)
+        torch.save(state, self.path + ".tmp")
+        os.replace(self.path + ".tmp", self.path)
+
+    def learn(self, rows: int, t: int, rate: float, dtype: torch.dtype) -> float:
+        """One step; the loss before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        x, y = self.data.batch(rows, t)
+        # Parts of a batch, so that activations stay in the caches of a small machine.
+        parts, total = max(1, x.numel() // (8192 if self.device.type == "cpu" else 65536)), 0.0
+        for xi, yi in zip(x.chunk(parts), y.chunk(parts)):
+            logits = self.model(xi.to(self.device), dtype).float()
+            loss = F.cross_entropy(logits.view(-1, logits.shape[-1]),
+                                   yi.to(self.device).reshape(-1)) / parts
+            loss.backward()
+            total += loss.item()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step, self.seen = self.step + 1, self.seen + x.numel()
+        self.loss = total if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * total
+        return total
+
+
+def learning_rate(highest: float, step: int, done: float) -> float:
+    """A short warm-up, a plateau, and a fall to zero over the last 45 % of the time."""
+    return highest * min(1.0, (step + 1) / 200) * min(1.0, max(0.0, (1 - done) / 0.45))
+
+
+def train(run: Run, args: argparse.Namespace, dtype: torch.dtype) -> None:
+    """Steps until the time is over or somebody stops it."""
+    stop: List[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.append(1))
+    start, noted, saved, seen = time.time() - run.spent, time.time(), time.time(), run.seen
+    while not stop and not (args.steps and run.step >= args.steps):
+        run.spent = time.time() - start
+        done = run.spent / (args.minutes * 60)
+        if done >= 1:
+            break
+        t = next(length for share, length in WINDOWS if done <= share)
+        # Small batches early: many steps matter more than quiet gradients there.
+        rows = max(1, (args.batch if done > 0.5 else args.batch // 2) // t)
+        rate = learning_rate(args.rate, run.step, done)
+        loss, now = run.learn(rows, t, rate, dtype), time.time()
+        if now - noted > 15 or args.steps:
+            print(f"step {run.step} {100 * done:5.1f} % {run.spent / 60:6.1f} min window {t} "
+                  f"loss {loss:.4f} mean {run.loss:.4f} rate {rate:.5f} "
+                  f"{run.seen / 1e6:.2f} M tokens {(run.seen - seen) / (now - noted):.0f}/s "
+                  f"pass {run.data.passes}", flush=True)
+            noted, seen = now, run.seen
+        if now - saved > 120:
+            saved = now
+            run.save()
+    run.save()
+    print(f"{'stopped' if stop else 'done'}: step {run.step}, loss {run.loss:.4f}, "
+          f"{run.seen / 1e6:.2f} M tokens, {run.spent / 60:.1f} min", flush=True)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", required=True, help="token ids from corpus.py")
+    parser.add_argument("--out", default="demo.pt", help="checkpoint (default %(default)s)")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--minutes", type=float, default=105, help="length of the whole training")
+    parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
+    parser.add_argument("--batch", type=int, default=16384, help="tokens per step")
+    parser.add_argument("--steps", type=int, default=0, help="stop after so many steps")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--float32", action="store_true", help="no bfloat16")
+    parser.add_argument("--config", help="JSON that overrides the shape")
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dtype = torch.float32 if args.float32 else torch.bfloat16
+    run = Run(args, device)
+    print(f"{sum(p.numel() for p in run.model.parameters())} parameters, "
+          f"{len(run.data.ids)} tokens, {device}, {dtype}", flush=True)
+    train(run, args, dtype)
+
+
+if __name__ == "__main__":
+    main()
