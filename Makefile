@@ -1,0 +1,115 @@
+# Perilune. `make` builds the program and the module, `make demo` shows them, `make test` tests everything.
+#
+#   make SANITIZE=address,undefined ...   the same under sanitizers, in build/sanitize-address-undefined
+#   make CC=clang BUILD=build/clang ...   another compiler, beside the first
+#   make install PREFIX=/usr/local DESTDIR=
+
+CC       ?= cc
+PREFIX   ?= /usr/local
+DESTDIR  ?=
+SANITIZE ?=
+comma    := ,
+BUILD    ?= build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
+VERSION  := 0.1.0
+
+PACKAGES := gcc pkg-config liblua5.4-dev lua5.4 libpcre2-dev libedit-dev libcmocka-dev
+LIBS     := lua5.4 libpcre2-8 libedit
+
+# Evaluated when a recipe needs them, after `make deps` has run.
+pkg_cflags = $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+LUA_LIBS   = $(shell pkg-config --libs lua5.4)
+CORE_LIBS  = $(shell pkg-config --libs libpcre2-8) -lm -ldl -lpthread
+EDIT_LIBS  = $(shell pkg-config --libs libedit)
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
+CFLAGS   ?= -O2 -g
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) -ffp-contract=off -fno-math-errno -fPIC -fvisibility=hidden \
+             -pthread -Iruntime -DPL_VERSION='"$(VERSION)"' $(pkg_cflags) \
+             $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
+
+# Kernels are chosen at run time: each instruction set is compiled in its own file with its own flags. On another
+# architecture those files are empty.
+ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+ISA_avx2   := -mavx2 -mfma -mf16c -O3
+ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3
+endif
+
+CORE  := $(sort $(wildcard runtime/base/*.c runtime/gguf/*.c runtime/text/*.c runtime/math/*.c \
+         runtime/cache/*.c runtime/model/*.c runtime/decode/*.c))
+BIND  := $(sort $(wildcard runtime/bind/*.c))
+obj    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+TESTS := $(sort $(wildcard tests/c/test_*.c))
+TEST_SUPPORT := $(sort $(filter-out $(TESTS),$(wildcard tests/c/*.c)))
+TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS))
+
+.PHONY: all deps demo test bench install clean
+all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so
+
+$(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(ALL_CFLAGS) $(ISA_$(basename $(notdir $<))) -MMD -MP -c $< -o $@
+
+$(BUILD)/libperilune.a: $(call obj,$(CORE) $(BIND))
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+# Worker threads may outlive a lua_close: the module is never unloaded.
+$(BUILD)/lib/perilune/core.so: $(call obj,$(CORE) $(BIND))
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -shared -Wl,-z,nodelete -Wl,--no-undefined $(LDFLAGS) $^ -o $@ $(LUA_LIBS) $(CORE_LIBS)
+
+$(BUILD)/perilune: $(call obj,runtime/main.c) $(BUILD)/libperilune.a
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) $^ -o $@ $(LUA_LIBS) $(CORE_LIBS) $(EDIT_LIBS)
+
+$(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(call obj,$(TEST_SUPPORT)) $(BUILD)/libperilune.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) $^ -o $@ -lcmocka $(LUA_LIBS) $(CORE_LIBS)
+
+# The packages that are missing, installed as root or through sudo; nobody else is surprised.
+deps: $(BUILD)/.deps
+$(BUILD)/.deps: Makefile
+	@mkdir -p $(BUILD)
+	@command -v dpkg-query >/dev/null || { touch $@; echo "Not Debian: Perilune needs the counterparts of $(PACKAGES)"; exit 0; }; \
+	missing=""; for p in $(PACKAGES); do \
+	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	    if [ "$$(id -u)" = 0 ]; then run=""; \
+	    elif sudo -n true 2>/dev/null; then run="sudo"; \
+	    else echo "Perilune needs some packages. Run:"; \
+	        echo "    sudo apt-get install -y$$missing"; exit 1; fi; \
+	    $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq $$missing; \
+	fi
+	@touch $@
+
+demo: all
+	@$(BUILD)/perilune scripts/tour.lua
+
+test: all $(TEST_PROGRAMS)
+	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) sh tests/run.sh $(TEST_PROGRAMS)
+
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libperilune.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) $^ -o $@ $(LUA_LIBS) $(CORE_LIBS)
+bench: all $(BENCHES)
+	@for b in $(BENCHES); do $$b || exit 1; done
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune $(SHARE)/lua/5.4/perilune $(SHARE)/perilune
+	install -m 755 $(BUILD)/perilune $(DESTDIR)$(PREFIX)/bin/perilune
+	install -m 755 $(BUILD)/lib/perilune/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune/core.so
+	install -m 644 lua/perilune/*.lua $(SHARE)/lua/5.4/perilune/
+	install -m 644 scripts/demo/demo.gguf $(SHARE)/perilune/demo.gguf
+
+clean:
+	rm -rf build
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

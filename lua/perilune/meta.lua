@@ -1,0 +1,222 @@
+---@meta perilune
+-- meta.lua: the types of the core, for editors that read LuaCATS annotations. Nothing loads it.
+-- Positions count from 1; token ids are the model's own numbers, from 0.
+
+---@class perilune.LoadOptions
+---@field context? integer most tokens of one cache; default: what the model was trained for
+---@field threads? integer default: the physical cores that this process may use
+---@field kv_type? "f16"|"f32" how keys and values are kept; default "f16"
+---@field cache_bytes? integer most memory of all caches of the model
+---@field deterministic? boolean the same answer whichever way, for float weights too
+---@field mmap? boolean false: read the file instead of mapping it
+---@field repack? boolean false: compute from the file's own layout
+---@field vocab_only? boolean the tokenizer alone
+---@field progress? fun(fraction: number): boolean? called while loading; false ends it
+
+---@alias perilune.Parts (integer|string)[] ids are control, strings are only text
+---@alias perilune.Input string|integer|perilune.Parts
+
+--- Called for every token, outside of the core: it may yield, or generate itself. false ends the
+--- generation; a cache: go on from there.
+---@alias perilune.OnToken fun(id: integer, piece: string, cache: perilune.Cache): false|perilune.Cache|nil
+
+---@alias perilune.FinishReason "length"|"stop"|"eog"|"context"|"callback"|"cancelled"
+
+---@class perilune.GenerateOptions
+---@field input? perilune.Input
+---@field input_ids? integer[] the same, ids alone
+---@field cache? perilune.Cache what to go on from; it is not changed. Default: the empty cache
+---@field max_new_tokens? integer default: until a stop condition
+---@field temperature? number 0, the default, is greedy
+---@field top_k? integer 0: all
+---@field top_p? number 1: all
+---@field min_p? number 0: all
+---@field repetition_penalty? number 1: none; divides positive logits, multiplies negative ones
+---@field presence_penalty? number 0: none; subtracted once from every token that occurred
+---@field frequency_penalty? number 0: none; subtracted for each time a token occurred
+---@field penalty_last_n? integer how many of the last tokens the penalties look at; default: all
+---@field logit_bias? table<integer, number> added to the logits; -math.huge forbids a token
+---@field seed? integer default: a random one, reported in info.seed
+---@field stop? string|string[] texts that end the generation
+---@field stop_tokens? integer[] ids that end it
+---@field stop_at_eog? boolean an end-of-generation token ends it
+---@field logprobs? boolean keep the model's own log-probability of each new token
+---@field on_token? perilune.OnToken
+
+---@class perilune.Timings
+---@field prompt_tokens integer processed before the first new token
+---@field prompt_seconds number
+---@field new_tokens integer
+---@field seconds number for the tokens after the first
+
+---@class perilune.Info
+---@field finish_reason perilune.FinishReason? nil while under way
+---@field text string of the new tokens, without the stop
+---@field stop string|integer|nil the stop string, or the token, that ended it
+---@field before perilune.Cache the cache that ends exactly with `text`
+---@field seed integer?
+---@field logprobs number[]?
+---@field timings perilune.Timings
+
+---@class perilune.Error
+---@field code string "argument", "context", "pool", "memory", "closed", "cancelled", "callback", ...
+---@field message string
+---@field where string "script.lua:12: ", or ""
+---@field tokens integer[]? the new tokens of the generation that failed
+---@field cache perilune.Cache? the cache with them
+---@field cause any what on_token raised
+---@field traceback string? and the way there
+
+---@class perilune.Model
+local Model = {}
+
+--- Text to ids. Text never turns into control tokens, unless `special`.
+---@param text string
+---@param options? {special?: boolean, bos?: boolean}
+---@return integer[]
+function Model:encode(text, options) end
+
+--- Ids to text. Control tokens have none, unless `special`.
+---@param ids integer[]
+---@param options? {special?: boolean}
+---@return string
+function Model:decode(ids, options) end
+
+--- The bytes of one token; of a control token, its name.
+---@param id integer
+---@return string
+function Model:piece(id) end
+
+--- The id of a token by its bytes or name.
+---@param piece string
+---@return integer?
+function Model:id(piece) end
+
+---@param id integer
+---@return boolean
+function Model:is_eog(id) end
+
+---@return table
+function Model:info() end
+
+---@return table
+function Model:stats() end
+
+--- The empty cache.
+---@return perilune.Cache
+function Model:cache() end
+
+--- Reads a cache file. `recompute` accepts one of other weights or another build, for its tokens.
+---@param path string
+---@param options? {recompute?: boolean}
+---@return perilune.Cache?, string?, string?
+function Model:restore(path, options) end
+
+--- Returns the new tokens alone, the cache that holds everything, and what there is to know. Short
+--- form: `input_ids, max_new_tokens, cache`.
+---@param options perilune.GenerateOptions
+---@return integer[] new_tokens, perilune.Cache cache, perilune.Info info
+---@overload fun(self, input?: perilune.Input, max_new_tokens: integer, cache?: perilune.Cache)
+function Model:generate(options) end
+
+--- The same, pulled token by token: `for id, piece in stream do`.
+---@param options perilune.GenerateOptions
+---@return perilune.Stream
+function Model:stream(options) end
+
+--- Ends the model's streams, closes its caches, and lets go of its memory. Also <close>.
+function Model:close() end
+
+---@class perilune.Stream
+---@field cache perilune.Cache what it has come to; assign it to go on from elsewhere
+---@field tokens integer[]
+---@field info perilune.Info
+---@overload fun(): integer?, string?
+local Stream = {}
+
+--- Ends the generation; cache, tokens and info stay. Also <close>.
+function Stream:close() end
+
+---@class perilune.Cache
+---@operator len: integer
+---@operator concat(perilune.Input): perilune.Cache
+local Cache = {}
+
+---@param i? integer negative: from the end
+---@param j? integer
+---@return integer[]
+function Cache:tokens(i, j) end
+
+---@param i? integer
+---@param j? integer
+---@return string
+function Cache:text(i, j) end
+
+--- Another cache, with more tokens; they are processed when something needs them.
+---@param input perilune.Input
+---@return perilune.Cache
+function Cache:extend(input) end
+
+--- Processes what is pending.
+---@return perilune.Cache self
+function Cache:ready() end
+
+--- Its first n tokens.
+---@param n integer
+---@return perilune.Cache
+function Cache:truncate(n) end
+
+--- An independent handle on the same value.
+---@return perilune.Cache
+function Cache:fork() end
+
+--- After the last token; with positions, a list: after each of those.
+---@param i? integer
+---@param j? integer
+---@return perilune.Logits
+function Cache:logits(i, j) end
+
+--- Log-probabilities of its own tokens given those before, from the second on.
+---@param i? integer
+---@param j? integer
+---@return number[]
+function Cache:logprobs(i, j) end
+
+--- How many of their first tokens are the same.
+---@param other perilune.Cache
+---@return integer
+function Cache:common_prefix(other) end
+
+--- Where the ids stand first, from `init` on.
+---@param ids integer|integer[]
+---@param init? integer
+---@return integer?
+function Cache:find(ids, init) end
+
+---@param path string
+---@return true?, string?, string?
+function Cache:save(path) end
+
+--- Lets go of this handle. Also <close>.
+function Cache:close() end
+
+---@class perilune.Logits
+---@operator len: integer
+---@field [integer] number
+local Logits = {}
+
+---@return integer id
+function Logits:argmax() end
+
+--- The k most likely, sorted; ties to the lower id.
+---@param k integer
+---@return integer[] ids, number[] logprobs
+function Logits:top(k) end
+
+---@param id integer
+---@return number
+function Logits:logprob(id) end
+
+--- In nats.
+---@return number
+function Logits:entropy() end

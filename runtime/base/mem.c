@@ -1,0 +1,99 @@
+/* mem.c: the runtime's allocator: libc's, counted. It owns three counters and no memory; every
+ * block is one that libc's free() takes, so all kinds go back the same way. The invariant: `live`
+ * is the number of blocks handed out and not yet freed. */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+
+/* Relaxed: they count, and order nothing. */
+static atomic_long asked;   /* allocations since mem_fail_at */
+static atomic_long fail_at; /* which of them fails; 0: none */
+static atomic_long live;
+
+/* Counts one request; true when it is the one that a test wants to fail. */
+static bool refused(void) {
+    long nth = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
+    return nth == atomic_load_explicit(&fail_at, memory_order_relaxed);
+}
+
+static void *counted(void *p) {
+    if (p != NULL) atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    return p;
+}
+
+/* libc may answer NULL to a request for nothing; ours is a block. */
+static size_t at_least_one(size_t bytes) { return bytes ? bytes : 1; }
+
+void *mem_alloc(size_t bytes) {
+    if (refused()) return NULL;
+    return counted(malloc(at_least_one(bytes)));
+}
+
+void *mem_zalloc(size_t bytes) {
+    if (refused()) return NULL;
+    return counted(calloc(1, at_least_one(bytes)));
+}
+
+void *mem_array(size_t n, size_t size) {
+    size_t bytes;
+    return checked_mul(n, size, &bytes) ? mem_alloc(bytes) : NULL;
+}
+
+void *mem_zarray(size_t n, size_t size) {
+    size_t bytes;
+    return checked_mul(n, size, &bytes) ? mem_zalloc(bytes) : NULL;
+}
+
+void *mem_resize(void *p, size_t n, size_t size) {
+    size_t bytes;
+    if (!checked_mul(n, size, &bytes) || refused()) return NULL;
+    if (p == NULL) return counted(malloc(at_least_one(bytes)));
+    return realloc(p, at_least_one(bytes));
+}
+
+void *mem_aligned(size_t bytes) {
+    size_t rounded; /* aligned_alloc wants a multiple of the alignment */
+    if (!checked_round_up(at_least_one(bytes), MEM_ALIGN, &rounded) || refused()) return NULL;
+    return counted(aligned_alloc(MEM_ALIGN, rounded));
+}
+
+char *mem_string(const char *s, size_t n) {
+    size_t bytes;
+    char *copy = checked_add(n, 1, &bytes) ? mem_alloc(bytes) : NULL;
+    if (copy == NULL) return NULL;
+    if (n != 0) memcpy(copy, s, n);
+    copy[n] = '\0';
+    return copy;
+}
+
+void mem_free(void *p) {
+    if (p == NULL) return;
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    free(p);
+}
+
+int mem_reserve(void *p_to_pointer, size_t *capacity, size_t need, size_t size) {
+    size_t grown;
+    void *p, *q;
+    if (need <= *capacity) return 0;
+    if (!checked_mul(*capacity, 2, &grown) || grown < need) grown = need;
+    if (grown < 8 && need <= 8) grown = 8;
+    memcpy(&p, p_to_pointer, sizeof p); /* a T** seen through void*: copied, not cast */
+    q = mem_resize(p, grown, size);
+    if (q == NULL) return -1;
+    memcpy(p_to_pointer, &q, sizeof q);
+    *capacity = grown;
+    return 0;
+}
+
+void mem_fail_at(long nth) {
+    atomic_store_explicit(&fail_at, nth, memory_order_relaxed);
+    atomic_store_explicit(&asked, 0, memory_order_relaxed);
+}
+
+long mem_asked(void) { return atomic_load_explicit(&asked, memory_order_relaxed); }
+long mem_live(void) { return atomic_load_explicit(&live, memory_order_relaxed); }

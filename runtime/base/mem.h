@@ -1,0 +1,30 @@
+/* mem.h: the one allocator interface of the runtime. All memory that the core takes comes through
+ * here, so that a test can make the Nth allocation fail and count what was not given back. */
+#ifndef PERILUNE_BASE_MEM_H
+#define PERILUNE_BASE_MEM_H
+
+#include <stddef.h>
+
+#define MEM_ALIGN 64 /* of mem_aligned: a cache line, and the widest vector */
+
+/* NULL when there is no memory, or n * size overflows. Zero bytes are a valid, freeable block. */
+void *mem_alloc(size_t bytes);
+void *mem_zalloc(size_t bytes);
+void *mem_array(size_t n, size_t size);                /* n * size bytes, not cleared */
+void *mem_zarray(size_t n, size_t size);
+void *mem_resize(void *p, size_t n, size_t size);      /* p stays valid on failure */
+void *mem_aligned(size_t bytes);                       /* MEM_ALIGN-aligned, not cleared */
+char *mem_string(const char *s, size_t n);             /* copy of n bytes, NUL-terminated */
+void mem_free(void *p);                                /* of any of the above; NULL is fine */
+
+/* Grows *p, an array of *capacity elements, to hold at least `need`, at least doubling. Returns 0,
+ * or -1 with *p and *capacity unchanged. */
+int mem_reserve(void *p_to_pointer, size_t *capacity, size_t need, size_t size);
+
+/* For tests. The nth allocation from now on fails, once (0: none). */
+void mem_fail_at(long nth);
+/* Allocations asked for since the last mem_fail_at; blocks that are live now. */
+long mem_asked(void);
+long mem_live(void);
+
+#endif

@@ -1,0 +1,208 @@
+/* bind.h: what the files of this room share: the handles behind Lua's values, errors as Lua sees
+ * them, and what scripts pass in. Nothing outside bind/ and main.c knows Lua, and nothing of the
+ * core calls into it, but for a progress function.
+ *
+ * Three rules keep every call safe, whatever a script does.
+ *   - Userdata first, resource second: a handle is created closed and anchored in the state, and
+ *     only then opened.
+ *   - Any call of Lua's that allocates may run a finalizer, and a finalizer may close anything. So
+ *     what belongs to the core (an engine, a node, a job and its results) is fetched from its
+ *     handle, checked, after the last such call before its use.
+ *   - Closing and collecting share one function, which may run more than once.
+ *
+ * A model's handle lists its caches and requests, because closing it closes them; they keep it
+ * alive through their first user value. That makes any order of collection fine, lua_close
+ * included. */
+#ifndef PERILUNE_BIND_H
+#define PERILUNE_BIND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/error.h"
+#include "cache/node.h"
+#include "cache/store.h"
+#include "decode/engine.h"
+#include "text/tokenizer.h"
+
+/* Metatables, by their names in the registry. */
+#define MODEL_TYPE "perilune.model"
+#define CACHE_TYPE "perilune.cache"
+#define LOGITS_TYPE "perilune.logits"
+#define STREAM_TYPE "perilune.stream"
+#define REQUEST_TYPE "perilune.request"     /* a request that no script sees */
+#define ERROR_TYPE "perilune.error"
+#define SCRATCH_TYPE "perilune.scratch"
+
+/* The folder that the core's code lies in, in the registry: where the search for the bundled model
+ * starts. */
+#define HOME_KEY "perilune.home"
+
+typedef struct cache_handle cache_handle;
+typedef struct request request;
+
+typedef struct {
+    engine *engine;             /* NULL: closed */
+    uint64_t charged; /* bytes of blocks in use when Lua's collector was last told of them */
+    cache_handle *caches;       /* open ones */
+    request *requests;
+} model_handle;
+
+struct cache_handle {
+    cache_node *node;           /* one reference; NULL: closed */
+    model_handle *model;        /* NULL when it was closed with its model */
+    cache_handle *next, **at;   /* in the model's list; at is NULL outside of it */
+};
+
+/* A job and what the script said about it. REQUEST_END: what a stream was when it was closed. */
+struct request {
+    job *job;                   /* NULL: closed */
+    model_handle *model;
+    request *next, **at;
+    uint64_t seed;
+    bool seeded;                /* the seed means something: this generation draws */
+    bool wants_cache;           /* on_token has a third parameter */
+    bool delivered;             /* a stream has handed out the token that its job waits with */
+    bool wrapped;               /* the error of on_token has been made an error object already */
+};
+/* Its user values. */
+enum { REQUEST_MODEL = 1, REQUEST_STOPS, REQUEST_ON_TOKEN, REQUEST_END, REQUEST_VALUES = 4 };
+
+/* ---- error.c ---- */
+
+/* Raises an error object; the format is that of lua_pushfstring. Declared int, as lua_error is. */
+int bind_raise(lua_State *L, pl_code code, const char *format, ...);
+int bind_fail(lua_State *L, const pl_error *e);
+/* "bad argument #2 to 'truncate' (...)", counting as the script's author does. */
+int bind_arg_error(lua_State *L, int arg, const char *format, ...);
+/* The same for a closed handle, "cache" or another, with its own code. */
+int bind_closed_arg(lua_State *L, int arg, const char *what);
+/* Replaces the message on the top by an error object. */
+void bind_error_object(lua_State *L, pl_code code);
+/* What the world did: pushes nil, the message and the code; returns 3. */
+int bind_refused(lua_State *L, const pl_error *e);
+void bind_open_error(lua_State *L); /* these make the metatables */
+
+/* ---- args.c ---- */
+
+/* Pushes a short description of the value at idx for a message: a number as it is, a string in
+ * quotes, else its type. */
+const char *bind_describe(lua_State *L, int idx);
+
+/* Raises when the table at t has a key that is not in the NULL-terminated list. `what` names the
+ * function. */
+void bind_check_options(lua_State *L, int t, const char *what, const char *const *allowed);
+/* An optional second argument such as {bos = true}; leaves a table, or nothing, at idx. Returns
+ * whether there is one. */
+bool bind_options_at(lua_State *L, int idx, const char *what, const char *const *allowed);
+/* Options of the table at t: false, and *out as it was, when absent. Out of [min, max], or of
+ * another type: raised. */
+bool bind_integer_option(lua_State *L, int t, const char *key, lua_Integer min, lua_Integer max,
+                         lua_Integer *out);
+bool bind_number_option(lua_State *L, int t, const char *key, double min, double max,
+                        const char *allowed, double *out);
+bool bind_boolean_option(lua_State *L, int t, const char *key, bool absent);
+
+/* A whole number that is an argument by itself, in [min, max]. */
+lua_Integer bind_integer_arg(lua_State *L, int arg, lua_Integer min, lua_Integer max,
+                             const char *what);
+/* A token id as an argument, below n_vocab. */
+int32_t bind_id_arg(lua_State *L, int arg, size_t n_vocab);
+/* A range of positions [*first, *last] of 1..n from the arguments arg and arg + 1, negative ones
+ * counted from the end. With clip, cut to 1..n as string.sub does; otherwise positions outside
+ * min..n are raised. Empty: *first > *last. */
+void bind_range_args(lua_State *L, int arg, size_t n, size_t min, bool clip, size_t *first,
+                     size_t *last);
+/* A path: raises when it holds a NUL. */
+const char *bind_path_arg(lua_State *L, int arg);
+
+/* Memory of one call, anchored on the stack and given back by hand or by the collector. */
+typedef struct { id_list ids; text_buffer text; } scratch;
+scratch *bind_scratch(lua_State *L); /* pushes it */
+void bind_scratch_clear(scratch *s);
+void bind_open_args(lua_State *L);
+
+/* Appends what the value at idx stands for to s->ids: an id, a list of ids, and with `texts`, a
+ * text or a list that mixes ids and texts. `empty`: nothing stands before it, so that a text which
+ * comes first is given BOS when the model wants one, and SentencePiece's leading space. `name` is
+ * what messages call the value. */
+void bind_ids(lua_State *L, int idx, const char *name, model_handle *m, bool texts, bool empty,
+              scratch *s);
+/* Fills the list on the top with ids; runs no finalizer. */
+void bind_push_ids(lua_State *L, const int32_t *ids, size_t n);
+
+/* ---- model.c ---- */
+
+model_handle *bind_check_model(lua_State *L, int arg);
+engine *bind_engine(lua_State *L, model_handle *m);     /* raises when the model is closed */
+engine *bind_computing(lua_State *L, model_handle *m);  /* and when it is a vocabulary alone */
+size_t bind_vocab(lua_State *L, model_handle *m);       /* ids are below it */
+/* Tells Lua's collector by how much the blocks in use have grown since the last time. May run
+ * finalizers. */
+void bind_charge(lua_State *L, model_handle *m);
+/* Before reporting that the pool is full: whatever the collector can free. */
+void bind_collect(lua_State *L);
+/* What a cache file of this model must match; it points into `build`. */
+#define BIND_BUILD_MAX 64
+pl_code bind_identity(engine *g, char build[BIND_BUILD_MAX], cache_identity *out, pl_error *e);
+int bind_load(lua_State *L);
+void bind_open_model(lua_State *L);
+
+/* ---- cache.c ---- */
+
+cache_handle *bind_check_cache(lua_State *L, int arg);
+cache_handle *bind_test_cache(lua_State *L, int idx);   /* NULL: something else; may be closed */
+cache_node *bind_node(lua_State *L, const cache_handle *c); /* raises when closed */
+/* Pushes a closed handle of the model at model_idx. */
+cache_handle *bind_new_cache(lua_State *L, int model_idx);
+void bind_close_cache(cache_handle *c);
+void bind_open_cache(lua_State *L);
+
+/* ---- logits.c ---- */
+
+/* Pushes the logits that are row i of a finished request. */
+void bind_push_logits(lua_State *L, request *r, size_t i);
+int bind_logits_of(lua_State *L);       /* perilune.logits */
+void bind_open_logits(lua_State *L);
+
+/* ---- generate.c ---- */
+
+/* Pushes a closed request of the model at model_idx. */
+request *bind_new_request(lua_State *L, int model_idx, const char *type);
+void bind_close_request(request *r);
+job *bind_job(lua_State *L, const request *r);          /* raises when closed */
+/* Runs the request at idx until its job wants something; errors are raised with the tokens and the
+ * cache so far. */
+void bind_run(lua_State *L, int idx);
+/* Rows after `count` positions from `first` on, from 0, as job_part has it. */
+typedef struct { size_t first, count; } bind_rows;
+/* Runs an evaluation of those rows of n caches, which are anchored; pushes its request, done. */
+request *bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
+                       const bind_rows *rows, size_t n);
+/* Makes the generation that arguments 2 and on describe, for the model at 1: pushes its request. */
+request *bind_start(lua_State *L, const char *type, const char *what);
+void bind_push_tokens(lua_State *L, int request_idx);
+void bind_push_cache(lua_State *L, int request_idx);
+void bind_push_info(lua_State *L, int request_idx);
+/* Calls on_token for the token that the request at idx reports; k is called, with idx, where it
+ * would have returned, if the callback yielded. The status, and on the top what it returned or
+ * raised, are for bind_after_on_token. */
+int bind_call_on_token(lua_State *L, int idx, lua_KFunction k);
+/* Does what on_token said: nil and true change nothing, false ends the generation, a cache is gone
+ * on from. An error is raised with the tokens and the cache so far. */
+void bind_after_on_token(lua_State *L, int idx, int status);
+/* Goes on from the cache at cache_idx. `what` begins the message when it is none. */
+void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
+int bind_generate(lua_State *L);
+void bind_open_request(lua_State *L);
+
+/* ---- stream.c ---- */
+
+int bind_stream(lua_State *L);
+void bind_open_stream(lua_State *L);
+
+#endif

@@ -1,0 +1,514 @@
+/* generate.c: requests: a job of the engine behind a userdata, which closes it whatever happens.
+ * Here are model:generate, what it shares with streams (options, results, on_token), and the
+ * evaluations behind logits and log-probabilities.
+ *
+ * A generation with on_token pauses after every token; the callback runs outside of the core, so it
+ * may do anything: yield, generate, close the model. After it everything is fetched anew. */
+#include "bind/bind.h"
+
+#include <float.h>
+#include <limits.h>
+#include <math.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* ---- the request ---- */
+
+request *bind_new_request(lua_State *L, int model_idx, const char *type) {
+    model_handle *m = lua_touserdata(L, model_idx);
+    model_idx = lua_absindex(L, model_idx);
+    request *r = lua_newuserdatauv(L, sizeof *r, REQUEST_VALUES);
+    *r = (request){0};
+    lua_pushvalue(L, model_idx);
+    lua_setiuservalue(L, -2, REQUEST_MODEL);
+    luaL_setmetatable(L, type);
+    r->model = m;
+    r->next = m->requests;
+    r->at = &m->requests;
+    if (r->next != NULL) r->next->at = &r->next;
+    m->requests = r;
+    return r;
+}
+
+void bind_close_request(request *r) {
+    job *j = r->job;
+    if (r->at != NULL) {
+        *r->at = r->next;
+        if (r->next != NULL) r->next->at = r->at;
+        r->at = NULL;
+    }
+    r->model = NULL;
+    r->job = NULL;
+    job_close(j);
+}
+
+job *bind_job(lua_State *L, const request *r) {
+    if (r->job == NULL)
+        bind_raise(L, PL_ERR_CLOSED, "it was closed, or its model, while this was under way");
+    return r->job;
+}
+
+static int request_close(lua_State *L) {
+    request *r = luaL_testudata(L, 1, REQUEST_TYPE);
+    if (r != NULL) bind_close_request(r);
+    return 0;
+}
+
+/* Sets tokens and cache of the error object on the top from the generation at idx. The error itself
+ * matters more than these: what cannot be had is left out. */
+static int add_progress(lua_State *L) {
+    request *r = lua_touserdata(L, 2);
+    if (r->job == NULL) return 0;
+    bind_push_tokens(L, 2);
+    lua_setfield(L, 1, "tokens");
+    bind_push_cache(L, 2);
+    lua_setfield(L, 1, "cache");
+    return 0;
+}
+
+static int raise_with_progress(lua_State *L, int idx) {
+    lua_pushcfunction(L, add_progress);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, idx);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) lua_pop(L, 1);
+    return lua_error(L);
+}
+
+/* Runs the job; true, or false and *e. */
+static bool run_job(lua_State *L, request *r, pl_error *e) {
+    pl_code code = job_run(bind_job(L, r), e);
+    if (code == PL_ERR_POOL) {
+        bind_collect(L);
+        code = job_run(bind_job(L, r), e);
+    }
+    bind_charge(L, r->model);
+    return code == PL_OK;
+}
+
+void bind_run(lua_State *L, int idx) {
+    request *r = lua_touserdata(L, idx);
+    pl_error e;
+    idx = lua_absindex(L, idx);
+    if (run_job(L, r, &e)) return;
+    lua_pushstring(L, e.message);
+    bind_error_object(L, e.code);
+    raise_with_progress(L, idx);
+}
+
+request *bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
+                       const bind_rows *rows, size_t n) {
+    model_handle *m = lua_touserdata(L, model_idx);
+    request *r = bind_new_request(L, model_idx, REQUEST_TYPE);
+    job_part one, *parts = &one;
+    pl_error e;
+    if (n > 1) parts = lua_newuserdatauv(L, n * sizeof *parts, 0);
+    for (size_t i = 0; i < n; i++)
+        parts[i] = (job_part){
+            .node = bind_node(L, caches[i]), .first = rows[i].first, .count = rows[i].count};
+    if (job_evaluate(bind_computing(L, m), want, parts, n, &r->job, &e) != PL_OK) bind_fail(L, &e);
+    if (n > 1) lua_pop(L, 1);
+    if (!run_job(L, r, &e)) bind_fail(L, &e);
+    bind_job(L, r); /* telling the collector may have closed it */
+    return r;
+}
+
+/* ---- options ---- */
+
+static const char *const generate_keys[] = {
+    "input", "input_ids", "cache", "max_new_tokens", "temperature", "top_k", "top_p", "min_p",
+    "repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_last_n", "logit_bias",
+    "seed", "stop", "stop_tokens", "stop_at_eog", "logprobs", "on_token", NULL};
+
+static uint64_t random_seed(void) {
+    uint64_t seed;
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint64_t)time(NULL);
+    return seed >> 11; /* a float holds it too: it may go through JSON and come back */
+}
+
+/* Pushes the bias list of the table logit_bias, {[id] = number}. */
+static void push_bias(lua_State *L, int t, size_t n_vocab, sampler_options *o) {
+    size_t n = 0, i = 0;
+    if (lua_getfield(L, t, "logit_bias") == LUA_TNIL) return;
+    int bias = lua_gettop(L);
+    if (!lua_istable(L, bias))
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "option 'logit_bias' is %s: a table {[id] = number} is allowed",
+                   bind_describe(L, bias));
+    for (lua_pushnil(L); lua_next(L, bias) != 0; lua_pop(L, 1)) n++;
+    logit_bias *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
+    for (lua_pushnil(L); i < n && lua_next(L, bias) != 0; lua_pop(L, 1), i++) {
+        int whole = 0, number;
+        lua_Integer id = lua_type(L, -2) == LUA_TNUMBER ? lua_tointegerx(L, -2, &whole) : 0;
+        double value = lua_tonumberx(L, -1, &number);
+        if (!whole || id < 0 || (lua_Unsigned)id >= n_vocab)
+            bind_raise(
+                L, PL_ERR_ARGUMENT,
+                "option 'logit_bias' has the key %s: token ids are whole numbers from 0 to %I",
+                bind_describe(L, -2), (lua_Integer)n_vocab - 1);
+        if (!number || !(value <= FLT_MAX) || (value < -FLT_MAX && !isinf(value)))
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "option 'logit_bias' gives token %I %s: a number, or -math.huge, is allowed",
+                       id, bind_describe(L, -1));
+        list[i] = (logit_bias){.id = (int32_t)id, .bias = (float)value};
+    }
+    o->bias = list;
+    o->n_bias = n;
+}
+
+static void read_sampling(lua_State *L, int t, request *r, sampler_options *o) {
+    const double above_zero = FLT_MIN; /* as a float, it is not 0 */
+    lua_Integer i;
+    double x;
+    *o = sampler_defaults();
+    if (bind_number_option(L, t, "temperature", 0, FLT_MAX, "a number of at least 0", &x))
+        o->temperature = (float)x;
+    if (bind_integer_option(L, t, "top_k", 0, LUA_MAXINTEGER, &i))
+        o->top_k = i > UINT32_MAX ? UINT32_MAX : (uint32_t)i;
+    if (bind_number_option(L, t, "top_p", above_zero, 1, "a number above 0, up to 1,", &x))
+        o->top_p = (float)x;
+    if (bind_number_option(L, t, "min_p", 0, 1, "a number from 0 to 1", &x)) o->min_p = (float)x;
+    if (bind_number_option(L, t, "repetition_penalty", above_zero, FLT_MAX,
+                           "a number above 0 (1: none)", &x))
+        o->repetition_penalty = (float)x;
+    if (bind_number_option(L, t, "presence_penalty", -FLT_MAX, FLT_MAX, "a finite number", &x))
+        o->presence_penalty = (float)x;
+    if (bind_number_option(L, t, "frequency_penalty", -FLT_MAX, FLT_MAX, "a finite number", &x))
+        o->frequency_penalty = (float)x;
+    if (bind_integer_option(L, t, "penalty_last_n", 0, LUA_MAXINTEGER, &i))
+        o->penalty_last_n = (size_t)i;
+    r->seeded = o->temperature > 0;
+    if (bind_integer_option(L, t, "seed", LUA_MININTEGER, LUA_MAXINTEGER, &i)) {
+        o->seed = (uint64_t)i;
+        r->seeded = true;
+    } else if (r->seeded) {
+        o->seed = random_seed();
+    }
+    r->seed = o->seed;
+}
+
+/* Pushes the stop strings as a list, and memory that points into them; the list becomes the
+ * request's. */
+static void push_stops(lua_State *L, int t, int request_idx, generate_options *o) {
+    lua_Integer n = 1;
+    int type = lua_getfield(L, t, "stop"), given = lua_gettop(L);
+    if (type == LUA_TNIL) return;
+    if (type == LUA_TTABLE) n = luaL_len(L, given);
+    else if (type != LUA_TSTRING)
+        bind_raise(L, PL_ERR_ARGUMENT, "option 'stop' is %s: a text or a list of texts is allowed",
+                   bind_describe(L, given));
+    if (n < 0 || n > INT_MAX / 2)
+        bind_raise(L, PL_ERR_ARGUMENT, "option 'stop' has %I texts: too many", n);
+    lua_createtable(L, (int)n, 0);
+    int list = lua_gettop(L);
+    gguf_string *stops = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *stops, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (type == LUA_TTABLE) lua_geti(L, given, i);
+        else lua_pushvalue(L, given);
+        if (lua_type(L, -1) != LUA_TSTRING || lua_rawlen(L, -1) == 0)
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "option 'stop' has %s at %I: a text that is not empty is allowed",
+                       bind_describe(L, -1), i);
+        stops[i - 1].data = lua_tolstring(L, -1, &stops[i - 1].size); /* anchored by the list */
+        lua_rawseti(L, list, i);
+    }
+    lua_pushvalue(L, list);
+    lua_setiuservalue(L, request_idx, REQUEST_STOPS);
+    o->stops = stops;
+    o->n_stops = (size_t)n;
+}
+
+/* Pushes the ids of option `key`, in a scratch. */
+static scratch *push_ids(lua_State *L, int t, const char *key, model_handle *m, bool texts,
+                         bool empty) {
+    scratch *s = bind_scratch(L);
+    if (lua_getfield(L, t, key) != LUA_TNIL) bind_ids(L, -1, key, m, texts, empty, s);
+    lua_pop(L, 1);
+    return s;
+}
+
+request *bind_start(lua_State *L, const char *type, const char *what) {
+    model_handle *m = bind_check_model(L, 1);
+    generate_options o = {0};
+    bool two_inputs;
+    lua_Integer most;
+    pl_error e;
+
+    luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
+    bind_computing(L, m);
+    if (lua_istable(L, 2) && lua_isnoneornil(L, 3) && lua_isnoneornil(L, 4)) {
+        lua_settop(L, 2);
+        bind_check_options(L, 2, what, generate_keys);
+    } else if (lua_gettop(L) == 1) {
+        bind_arg_error(L, 2, "a table of options expected, got nothing");
+    } else { /* (input_ids, max_new_tokens, cache) */
+        lua_settop(L, 4);
+        lua_createtable(L, 0, 3);
+        lua_pushvalue(L, 2);
+        lua_setfield(L, -2, "input");
+        lua_pushvalue(L, 3);
+        lua_setfield(L, -2, "max_new_tokens");
+        lua_pushvalue(L, 4);
+        lua_setfield(L, -2, "cache");
+        lua_replace(L, 2);
+        lua_settop(L, 2);
+    }
+    request *r = bind_new_request(L, 1, type); /* 3 */
+
+    cache_handle *base;
+    if (lua_getfield(L, 2, "cache") == LUA_TNIL) { /* 4 */
+        base = bind_new_cache(L, 1);
+        lua_replace(L, 4);
+        if (node_empty(engine_store(bind_engine(L, m)), &base->node, &e) != PL_OK) bind_fail(L, &e);
+    } else {
+        base = bind_test_cache(L, 4);
+        if (base == NULL)
+            bind_raise(L, PL_ERR_ARGUMENT, "option 'cache' is %s: a cache is allowed",
+                       bind_describe(L, 4));
+        if (base->node == NULL)
+            bind_raise(L, PL_ERR_CLOSED, "option 'cache' is a cache that is closed");
+        if (base->model != m)
+            bind_raise(L, PL_ERR_MISMATCH, "option 'cache' is a cache of another model");
+    }
+
+    two_inputs =
+        lua_getfield(L, 2, "input") != LUA_TNIL && lua_getfield(L, 2, "input_ids") != LUA_TNIL;
+    if (two_inputs)
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "options 'input' and 'input_ids' are the same: one of them is allowed");
+    lua_settop(L, 4);
+    bool empty = node_length(bind_node(L, base)) == 0;
+    bool named_ids = lua_getfield(L, 2, "input_ids") != LUA_TNIL;
+    lua_settop(L, 4);
+    scratch *input = push_ids(L, 2, named_ids ? "input_ids" : "input", m, !named_ids, empty);
+    scratch *stop_tokens = push_ids(L, 2, "stop_tokens", m, false, false);
+
+    o.max_new_tokens = GENERATE_UNLIMITED;
+    if (bind_integer_option(L, 2, "max_new_tokens", 0, LUA_MAXINTEGER, &most))
+        o.max_new_tokens = (size_t)most;
+    o.stop_at_eog = bind_boolean_option(L, 2, "stop_at_eog", false);
+    o.logprobs = bind_boolean_option(L, 2, "logprobs", false);
+    read_sampling(L, 2, r, &o.sampler);
+    push_bias(L, 2, bind_vocab(L, m), &o.sampler);
+    push_stops(L, 2, 3, &o);
+
+    o.pause = strcmp(type, STREAM_TYPE) == 0;
+    if (lua_getfield(L, 2, "on_token") != LUA_TNIL) {
+        lua_Debug ar;
+        if (lua_type(L, -1) != LUA_TFUNCTION)
+            bind_raise(L, PL_ERR_ARGUMENT, "option 'on_token' is %s: a function is allowed",
+                       bind_describe(L, -1));
+        o.pause = true;
+        lua_pushvalue(L, -1);
+        lua_getinfo(L, ">u", &ar);
+        r->wants_cache = ar.isvararg || ar.nparams >= 3;
+        lua_setiuservalue(L, 3, REQUEST_ON_TOKEN);
+    }
+
+    engine *g = bind_engine(L, m);
+    o.cache = bind_node(L, base);
+    o.input = input->ids.ids;
+    o.n_input = input->ids.n;
+    o.stop_tokens = stop_tokens->ids.ids;
+    o.n_stop_tokens = stop_tokens->ids.n;
+    if (r->model == NULL) bind_engine(L, NULL);
+    if (job_generate(g, &o, &r->job, &e) != PL_OK) bind_fail(L, &e);
+    bind_scratch_clear(input);
+    bind_scratch_clear(stop_tokens);
+    lua_settop(L, 3);
+    return r;
+}
+
+/* ---- results ---- */
+
+void bind_push_tokens(lua_State *L, int idx) {
+    request *r = lua_touserdata(L, idx);
+    generate_result result = job_result(bind_job(L, r));
+    lua_createtable(L, result.n_tokens < INT_MAX ? (int)result.n_tokens : INT_MAX, 0);
+    result = job_result(bind_job(L, r));
+    bind_push_ids(L, result.tokens, result.n_tokens);
+}
+
+/* A new handle on what `get` gives of the request's job. */
+static void push_cache_of(lua_State *L, int idx, pl_code (*get)(job *, cache_node **, pl_error *)) {
+    request *r = lua_touserdata(L, idx);
+    pl_error e;
+    bind_job(L, r);
+    lua_getiuservalue(L, idx, REQUEST_MODEL);
+    cache_handle *c = bind_new_cache(L, -1);
+    lua_remove(L, -2);
+    if (get(bind_job(L, r), &c->node, &e) != PL_OK) bind_fail(L, &e);
+}
+
+void bind_push_cache(lua_State *L, int idx) { push_cache_of(L, lua_absindex(L, idx), job_cache); }
+
+/* Pushes what ended the generation: the stop string, or the id of the token; nil when nothing of
+ * the kind. */
+static void push_stop(lua_State *L, int idx) {
+    request *r = lua_touserdata(L, idx);
+    generate_result result = job_result(bind_job(L, r));
+    if (result.reason == FINISH_STOP && result.stop != SIZE_MAX) {
+        lua_getiuservalue(L, idx, REQUEST_STOPS);
+        lua_rawgeti(L, -1, (lua_Integer)result.stop + 1);
+        lua_remove(L, -2);
+    } else if ((result.reason == FINISH_STOP || result.reason == FINISH_EOG) &&
+               result.n_tokens > 0) {
+        lua_pushinteger(L, result.tokens[result.n_tokens - 1]);
+    } else {
+        lua_pushnil(L);
+    }
+}
+
+void bind_push_info(lua_State *L, int idx) {
+    request *r = lua_touserdata(L, idx);
+    generate_result result;
+    idx = lua_absindex(L, idx);
+    lua_createtable(L, 0, 7);
+
+    lua_pushstring(L, finish_name(job_result(bind_job(L, r)).reason));
+    lua_setfield(L, -2, "finish_reason");
+    result = job_result(bind_job(L, r));
+    lua_pushlstring(L, result.text, result.n_text);
+    lua_setfield(L, -2, "text");
+    push_stop(L, idx);
+    lua_setfield(L, -2, "stop");
+    push_cache_of(L, idx, job_cache_before);
+    lua_setfield(L, -2, "before");
+    if (r->seeded) {
+        lua_pushinteger(L, (lua_Integer)r->seed);
+        lua_setfield(L, -2, "seed");
+    }
+    if (job_result(bind_job(L, r)).logprobs != NULL) {
+        result = job_result(bind_job(L, r));
+        lua_createtable(L, result.n_tokens < INT_MAX ? (int)result.n_tokens : INT_MAX, 0);
+        result = job_result(bind_job(L, r));
+        for (size_t i = 0; i < result.n_tokens; i++) {
+            lua_pushnumber(L, (lua_Number)result.logprobs[i]);
+            lua_rawseti(L, -2, (lua_Integer)i + 1);
+        }
+        lua_setfield(L, -2, "logprobs");
+    }
+    lua_createtable(L, 0, 4);
+    result = job_result(bind_job(L, r));
+    lua_pushinteger(L, (lua_Integer)result.prompt_rows);
+    lua_setfield(L, -2, "prompt_tokens");
+    lua_pushnumber(L, result.prompt_seconds);
+    lua_setfield(L, -2, "prompt_seconds");
+    lua_pushinteger(L, (lua_Integer)result.n_tokens);
+    lua_setfield(L, -2, "new_tokens");
+    lua_pushnumber(L, result.decode_seconds);
+    lua_setfield(L, -2, "seconds");
+    lua_setfield(L, -2, "timings");
+}
+
+/* ---- on_token ---- */
+
+/* An error object of what on_token raised, the value at `cause`. It says where by itself. */
+static void push_callback_error(lua_State *L, int cause) {
+    cause = lua_absindex(L, cause);
+    lua_pushfstring(L, "on_token: %s", luaL_tolstring(L, cause, NULL));
+    lua_remove(L, -2);
+    bind_error_object(L, PL_ERR_CALLBACK);
+    lua_pushliteral(L, "");
+    lua_setfield(L, -2, "where");
+    lua_pushvalue(L, cause);
+    lua_setfield(L, -2, "cause");
+}
+
+/* Runs where the error happened, and so can see the way there. */
+static int on_callback_error(lua_State *L) {
+    request *r = lua_touserdata(L, lua_upvalueindex(1));
+    push_callback_error(L, 1);
+    luaL_traceback(L, L, NULL, 1);
+    lua_setfield(L, -2, "traceback");
+    r->wrapped = true;
+    return 1;
+}
+
+int bind_call_on_token(lua_State *L, int idx, lua_KFunction k) {
+    request *r = lua_touserdata(L, idx);
+    generate_token token;
+    int n = 2, handler;
+    idx = lua_absindex(L, idx);
+    lua_pushvalue(L, idx);
+    lua_pushcclosure(L, on_callback_error, 1);
+    handler = lua_gettop(L);
+    lua_getiuservalue(L, idx, REQUEST_ON_TOKEN);
+    token = job_token(bind_job(L, r));
+    lua_pushinteger(L, token.id);
+    lua_pushlstring(L, token.piece, token.n_piece);
+    if (r->wants_cache) {
+        bind_push_cache(L, idx);
+        n = 3;
+    }
+    r->wrapped = false;
+    return lua_pcallk(L, n, 1, handler, idx, k);
+}
+
+void bind_after_on_token(lua_State *L, int idx, int status) {
+    request *r = lua_touserdata(L, idx);
+    if (status != LUA_OK && status != LUA_YIELD) {
+        if (!r->wrapped) push_callback_error(L, -1); /* no memory, say, where it happened */
+        raise_with_progress(L, idx);
+    }
+    bind_job(L, r);
+    if (lua_isnil(L, -1) || job_state(r->job) != JOB_WAITING) return;
+    if (lua_isboolean(L, -1)) {
+        if (!lua_toboolean(L, -1)) job_finish(r->job, FINISH_CALLBACK);
+        return;
+    }
+    bind_redirect(L, idx, lua_gettop(L), "on_token returned");
+}
+
+void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what) {
+    request *r = lua_touserdata(L, idx);
+    cache_handle *c = bind_test_cache(L, cache_idx);
+    pl_error e;
+    if (c == NULL)
+        bind_raise(L, PL_ERR_ARGUMENT, "%s %s: a cache is allowed", what,
+                   bind_describe(L, cache_idx));
+    bind_node(L, c);
+    if (c->model != r->model) bind_raise(L, PL_ERR_MISMATCH, "%s a cache of another model", what);
+    if (job_resume_from(bind_job(L, r), bind_node(L, c), &e) != PL_OK) bind_fail(L, &e);
+}
+
+/* ---- model:generate ---- */
+
+/* 3 is the request; runs until it is done. */
+static int generate_loop(lua_State *L);
+
+static int generate_resumed(lua_State *L, int status, lua_KContext idx) {
+    bind_after_on_token(L, (int)idx, status);
+    return generate_loop(L);
+}
+
+static int generate_loop(lua_State *L) {
+    request *r = lua_touserdata(L, 3);
+    for (;;) {
+        lua_settop(L, 3);
+        if (job_state(bind_job(L, r)) == JOB_WAITING) job_resume(r->job);
+        if (job_state(r->job) == JOB_RUNNING) bind_run(L, 3);
+        if (job_state(bind_job(L, r)) == JOB_DONE) break;
+        bind_after_on_token(L, 3, bind_call_on_token(L, 3, generate_resumed));
+    }
+    bind_push_tokens(L, 3);
+    bind_push_cache(L, 3);
+    bind_push_info(L, 3);
+    bind_close_request(r);
+    return 3;
+}
+
+/* model:generate(options) or (input_ids, max_new_tokens, cache) --> new tokens, cache, info */
+int bind_generate(lua_State *L) {
+    bind_start(L, REQUEST_TYPE, "generate");
+    lua_toclose(L, 3); /* at once when an error passes, or its coroutine is closed */
+    return generate_loop(L);
+}
+
+void bind_open_request(lua_State *L) {
+    static const luaL_Reg meta[] = {
+        {"__gc", request_close}, {"__close", request_close}, {NULL, NULL}};
+    luaL_newmetatable(L, REQUEST_TYPE);
+    luaL_setfuncs(L, meta, 0);
+    lua_pop(L, 1);
+}

@@ -1,0 +1,139 @@
+/* engine.h: which rows run in the next step. One engine per loaded model: it owns the model, the store of its caches and
+ * the list of jobs. A job is something to be computed: a generation, or hidden states and logits of caches. A step gathers
+ * the rows that its jobs want next, runs the model once, and hands every job its results.
+ *
+ * Used by one thread at a time; only engine_interrupt may be called from elsewhere. Whatever fails, every node that the
+ * caller holds stays usable. */
+#ifndef PERILUNE_DECODE_ENGINE_H
+#define PERILUNE_DECODE_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "cache/node.h"
+#include "decode/sampler.h"
+#include "model/model.h"
+
+typedef struct engine engine;
+
+typedef struct {
+    model_options model;
+    size_t cache_bytes;     /* most memory of all caches; 0: at least one full context, at most half of what is free */
+} engine_options;
+
+pl_code engine_open(const engine_options *o, engine **out, pl_error *e);
+void engine_close(engine *g); /* all jobs must have been closed; nodes may live on */
+model *engine_model(engine *g);
+cache_store *engine_store(engine *g);
+
+typedef struct {
+    uint64_t tokens;        /* rows processed into caches */
+    uint64_t rerun;         /* rows computed again, read-only, for logits that were not kept */
+    uint64_t steps;         /* passes over the model */
+    uint64_t sampled;       /* tokens generated */
+} engine_counts;
+engine_counts engine_stats(const engine *g);
+
+/* Asks whatever is being computed in this process to stop: a step is abandoned between layers; generations that are
+ * under way end as cancelled, other jobs fail with PL_ERR_CANCELLED. Safe in a signal handler. Returns false when no
+ * job is open, or the last interrupt has not been noticed by any yet. */
+bool engine_interrupt(void);
+
+/* ---- jobs ---- */
+
+typedef struct job job;
+
+typedef enum {
+    JOB_RUNNING,    /* wants steps */
+    JOB_WAITING,    /* a generation that pauses: job_token is new; go on with job_resume */
+    JOB_DONE
+} job_status;
+
+job_status job_state(const job *j);
+
+/* Runs steps until the job is no longer JOB_RUNNING. On an error the job stays as it was and may be run again (after
+ * PL_ERR_POOL: when memory was freed) or closed; a generation's tokens so far are there. */
+pl_code job_run(job *j, pl_error *e);
+/* Abandons what is under way. NULL is fine. */
+void job_close(job *j);
+
+/* -- logits, hidden states, log-probabilities, or processing alone -- */
+
+typedef enum {
+    WANT_NOTHING,       /* the nodes' tokens are processed */
+    WANT_LOGITS,        /* after each of the positions: n_vocab floats per row */
+    WANT_LOGPROBS       /* of the token that follows each of the positions: one float per row */
+} job_want;
+
+/* One node's part: rows after positions first .. first + count - 1 (0-based index of the token that a row follows;
+ * for WANT_LOGPROBS the next token must exist). WANT_NOTHING: count is 0. */
+typedef struct { cache_node *node; size_t first, count; } job_part;
+
+/* Retains the nodes. */
+pl_code job_evaluate(engine *g, job_want want, const job_part *parts, size_t n_parts, job **out, pl_error *e);
+/* Row i of all parts' rows in order, when done: [n_vocab] floats, or one; valid until the job is closed. */
+const float *job_row(const job *j, size_t i);
+
+/* -- generations -- */
+
+#define GENERATE_UNLIMITED SIZE_MAX
+
+typedef enum {
+    FINISH_NONE, FINISH_LENGTH, FINISH_STOP, FINISH_EOG, FINISH_CONTEXT, FINISH_CALLBACK, FINISH_CANCELLED
+} finish_reason;
+const char *finish_name(finish_reason r); /* "length", ... ; NULL for FINISH_NONE */
+
+typedef struct {
+    cache_node *cache;              /* retained while needed */
+    const int32_t *input;           /* [n_input]; copied */
+    size_t n_input;
+    size_t max_new_tokens;          /* or GENERATE_UNLIMITED */
+    sampler_options sampler;        /* copied */
+    const gguf_string *stops;       /* [n_stops], none empty; copied */
+    size_t n_stops;
+    const int32_t *stop_tokens;     /* [n_stop_tokens]; copied */
+    size_t n_stop_tokens;
+    bool stop_at_eog;
+    bool logprobs;                  /* keep the model's own log-probability of each new token */
+    bool pause;                     /* JOB_WAITING after every token, the last one included */
+} generate_options;
+
+/* Checks everything that promise 1 calls an error (PL_ERR_ARGUMENT, PL_ERR_CONTEXT), computes nothing. */
+pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *e);
+
+typedef struct {
+    const int32_t *tokens;          /* the new tokens: what the cache holds beyond the input */
+    size_t n_tokens;
+    const float *logprobs;          /* [n_tokens], or NULL; NaN for tokens that were forced in by job_resume_from */
+    const char *text;               /* of the new tokens, without the stop; not NUL-terminated */
+    size_t n_text;
+    finish_reason reason;           /* FINISH_NONE while under way */
+    size_t stop;                    /* FINISH_STOP by a string: its index in stops; else SIZE_MAX */
+    size_t prompt_rows;             /* rows processed before the first new token */
+    double prompt_seconds, decode_seconds;
+} generate_result;
+generate_result job_result(const job *j); /* pointers valid until the job runs, resumes or closes */
+
+/* The token that a waiting job reports: its id, and the text that became certain with it: whole UTF-8 characters, empty
+ * while they could still begin a stop; with the last token whatever was held back. */
+typedef struct { int32_t id; const char *piece; size_t n_piece; } generate_token;
+generate_token job_token(const job *j);
+
+/* Goes on after JOB_WAITING: to JOB_RUNNING, or to JOB_DONE when that token was the last. */
+void job_resume(job *j);
+/* The same, from another cache of this model: new tokens are what it holds beyond the old cache and the input when it
+ * begins with those, and otherwise count from its end. A generation that had finished may go on that way, if its limit
+ * allows. */
+pl_code job_resume_from(job *j, cache_node *cache, pl_error *e);
+/* Ends a generation that is not done. */
+void job_finish(job *j, finish_reason r);
+
+/* The cache so far: all tokens of the input and the new ones; one reference for the caller. */
+pl_code job_cache(job *j, cache_node **out, pl_error *e);
+/* The cache that ends exactly with the result's text: what stands behind it is left out; where text ends inside a token,
+ * that token is replaced by ones that spell the rest. One reference for the caller. */
+pl_code job_cache_before(job *j, cache_node **out, pl_error *e);
+
+#endif

@@ -1,0 +1,44 @@
+/* job.h: inside decode/: what the step needs to know of a job. A job is a generation or an evaluation; each kind says which
+ * rows it wants of the next step, and takes its results. */
+#ifndef PERILUNE_DECODE_JOB_H
+#define PERILUNE_DECODE_JOB_H
+
+#include "decode/engine.h"
+#include "decode/stops.h"
+#include "model/forward.h"
+
+/* The positions of one cache that a job wants in the next step. */
+typedef struct {
+    cache_node *node;       /* NULL: nothing */
+    size_t length;          /* positions [0, length) are to be processed */
+    size_t first, count;    /* the hidden states after these positions are wanted, in order, as many as fit */
+} job_wish;
+
+typedef struct {
+    size_t (*n_wishes)(const job *j);
+    job_wish (*wish)(const job *j, size_t i);
+    /* The logits [n_vocab] after a position that wish i wants, which the job may overwrite. */
+    pl_code (*take)(job *j, size_t i, size_t position, float *logits, pl_error *e);
+    bool (*done)(job *j);       /* asked after every step */
+    void (*cancel)(job *j);
+    void (*free)(job *j);
+} job_kind;
+
+struct job {
+    const job_kind *kind;
+    engine *g;
+    job *prev, *next;
+    job_status status;
+    bool cancelled;     /* an interrupt reached it */
+    pl_code failed;     /* why it got no rows, or could not take its results, in the last step */
+    pl_error error;
+    size_t rows;        /* of its own that the last step processed */
+};
+
+/* For the constructors: enters a zeroed job of the given kind into the engine's list. */
+void job_enter(job *j, engine *g, const job_kind *kind);
+/* The only way that a status changes: an interrupt goes to jobs that are not done. */
+void job_set_status(job *j, job_status status);
+void engine_count_sampled(engine *g);
+
+#endif

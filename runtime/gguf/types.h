@@ -1,0 +1,36 @@
+/* types.h: the weight formats of GGUF, by their numbers in the file (ggml.h, enum ggml_type). */
+#ifndef PERILUNE_GGUF_TYPES_H
+#define PERILUNE_GGUF_TYPES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    TYPE_F32 = 0, TYPE_F16 = 1, TYPE_Q4_0 = 2, TYPE_Q4_1 = 3, TYPE_Q5_0 = 6, TYPE_Q5_1 = 7,
+    TYPE_Q8_0 = 8, TYPE_Q2_K = 10, TYPE_Q3_K = 11, TYPE_Q4_K = 12, TYPE_Q5_K = 13, TYPE_Q6_K = 14,
+    TYPE_IQ4_NL = 20, TYPE_IQ4_XS = 23, TYPE_BF16 = 30,
+    TYPE_COUNT = 40 /* one past the highest number that the format defines (39: MXFP4) */
+} weight_type;
+
+/* One row of the table of formats. The sizes of all known types are there, so that a file which
+ * holds them can be read and listed; `to_float` is NULL for those this build cannot compute with.
+ * Blocks may lie at any address. */
+typedef struct {
+    const char *name;    /* "Q4_0", as GGUF tools print it; NULL: no such type */
+    size_t block;        /* weights per block */
+    size_t bytes;        /* bytes per block */
+    /* n: weights, a multiple of block. from_float rounds to nearest; NULL: not offered. */
+    void (*to_float)(const void *blocks, float *out, size_t n);
+    void (*from_float)(const float *in, void *blocks, size_t n);
+} weight_format;
+
+/* NULL for a number that the format does not define. */
+const weight_format *weight_format_of(uint32_t type);
+
+/* IEEE 754 binary16 and bfloat16, round to nearest even. */
+float half_to_float(uint16_t h);
+uint16_t float_to_half(float f);
+float bfloat_to_float(uint16_t b);
+uint16_t float_to_bfloat(float f);
+
+#endif

@@ -1,0 +1,92 @@
+/* kernels.c: which table runs here, and the few sizes that do not depend on the table. A table is
+ * offered only when the processor has, and the system saves the registers of, everything its file
+ * was compiled for. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "math/tables.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* __builtin_cpu_supports looks at XCR0 as well, so that AVX which the system does not save counts
+ * as absent; clang's does not know f16c, whose registers are AVX's. */
+static bool has_avx2(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & bit_F16C)) return false;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static bool has_avx512(void) {
+    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+static bool always(void) { return true; }
+
+/* Best first. */
+static const struct {
+    const kernels *table;
+    bool (*runs_here)(void);
+} tables[] = {
+#if defined(__x86_64__)
+    {&kernels_avx512, has_avx512},
+    {&kernels_avx2, has_avx2},
+#endif
+    {&kernels_scalar, always},
+};
+
+#define N_TABLES (sizeof tables / sizeof *tables)
+
+const kernels *kernels_at(size_t i) {
+    for (size_t t = 0; t < N_TABLES; t++)
+        if (tables[t].runs_here() && i-- == 0) return tables[t].table;
+    return NULL;
+}
+
+const kernels *kernels_named(const char *name) {
+    const kernels *k;
+    for (size_t i = 0; (k = kernels_at(i)) != NULL; i++)
+        if (strcmp(k->name, name) == 0) return k;
+    return NULL;
+}
+
+const kernels *kernels_best(void) {
+    const char *name = getenv("PERILUNE_ISA");
+    const kernels *k = name ? kernels_named(name) : NULL;
+    return k ? k : kernels_at(0);
+}
+
+bool matrix_supported(weight_type type) {
+    switch (type) {
+    case TYPE_F32:
+    case TYPE_F16:
+    case TYPE_BF16:
+    case TYPE_Q8_0:
+    case TYPE_Q4_0:
+    case TYPE_Q6_K: return true;
+    default: return false;
+    }
+}
+
+act_kind matrix_act_kind(weight_type type) {
+    return type == TYPE_F32 || type == TYPE_F16 || type == TYPE_BF16 ? ACT_F32 : ACT_Q8;
+}
+
+size_t act_q8_stride(size_t n) {
+    return act_q8_s_offset(n) + (act_q8_s_offset(n) - act_q8_d_offset(n)); /* s is as long as d */
+}
+
+size_t attention_scratch(const attention_shape *a) {
+    size_t values, floats, bytes;
+    size_t queries = a->n_head / a->n_head_kv;
+    if (!checked_round_up(a->d_v, 16, &values) || !checked_mul(values, 2, &floats) ||
+        !checked_add(floats, QUERY_VALUES, &floats) ||
+        !checked_mul(floats, sizeof(float), &bytes) ||
+        !checked_mul(queries, ATTENTION_ROWS, &queries) || !checked_mul(bytes, queries, &bytes))
+        return SIZE_MAX; /* more than any allocator gives */
+    return bytes;
+}

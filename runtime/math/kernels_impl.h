@@ -1,0 +1,625 @@
+/* kernels_impl.h: every kernel, written once over simd.h; included once by each instruction set's
+ * file, which names the table. What holds throughout: an output's expression and its order depend
+ * on shapes and positions alone. A tile only decides which outputs are computed side by side; it
+ * never splits or reorders a sum. */
+#include <assert.h>
+#include <float.h>
+#include <math.h>
+
+#include "math/simd.h"
+#include "math/tables.h"
+
+/* ---- elementary functions ---- */
+
+/* exp, within 2 ulp: x = n ln 2 + r, |r| <= ln 2 / 2, exp(x) = 2^n p(r). ln 2 in two parts and the
+ * polynomial's coefficients are those of Cephes (Moshier, single/expf.c). exp(0) is exactly 1;
+ * below -104 it is 0, above 88.73 infinite, results between are rounded once, denormals included; a
+ * NaN stays one. */
+INLINE vf v_exp(vf x) {
+    x = v_max(v_set1(-110.0f), v_min(v_set1(90.0f), x)); /* in this order of operands NaN passes */
+    vf n = v_round(v_mul(x, v_set1(1.44269504088896341f)));
+    vf r = v_fnma(n, v_set1(0.693359375f), x);
+    r = v_fnma(n, v_set1(-2.12194440e-4f), r);
+    vf p = v_set1(1.9875691500e-4f);
+    p = v_fma(p, r, v_set1(1.3981999507e-3f));
+    p = v_fma(p, r, v_set1(8.3334519073e-3f));
+    p = v_fma(p, r, v_set1(4.1665795894e-2f));
+    p = v_fma(p, r, v_set1(1.6666665459e-1f));
+    p = v_fma(p, r, v_set1(5.0000001201e-1f));
+    p = v_add(v_fma(p, v_mul(r, r), r), v_set1(1.0f));
+    return v_scale2(p, n);
+}
+
+INLINE float exp_of(float x) {
+    float lanes[VL];
+    v_store(lanes, v_exp(v_set1(x)));
+    return lanes[0];
+}
+
+/* c tanh(s / c) by tanh x = (1 - e) / (1 + e), e = exp(-2 |x|), with x's sign; absolute error below
+ * 2e-7 c. */
+INLINE vf v_softcap(vf s, vf c) {
+    vf x = v_div(s, c);
+    vf e = v_exp(v_mul(v_abs(x), v_set1(-2.0f)));
+    vf t = v_mul(c, v_div(v_sub(v_set1(1.0f), e), v_add(v_set1(1.0f), e)));
+    return v_with_sign(t, x);
+}
+
+INLINE vf v_silu(vf x) {
+    vf e = v_exp(v_sub(v_zero(), x));
+    return v_div(x, v_add(v_set1(1.0f), e));
+}
+
+INLINE float v_max_lanes(vf a) {
+    float lanes[VL], max = -INFINITY;
+    v_store(lanes, a);
+    for (size_t i = 0; i < VL; i++)
+        if (lanes[i] > max) max = lanes[i];
+    return max;
+}
+
+/* ---- activations ---- */
+
+/* The definition is scalar.c's, and so are the bits: maxima and small whole sums are exact in any
+ * order. */
+INLINE void quantize_block(const float *x, int8_t *q, float *d, float *s) {
+    vf largest = v_zero(), sum = v_zero();
+    for (size_t i = 0; i < ACT_BLOCK; i += VL) largest = v_max_bits(v_abs(v_load(x + i)), largest);
+    float amax = v_largest_bits(largest);
+    if (amax < 0x1p-100f || !(amax <= FLT_MAX)) {
+        memset(q, 0, ACT_BLOCK);
+        *d = *s = amax < 0x1p-100f ? 0.0f : (float)NAN;
+        return;
+    }
+    vf inverse = v_set1(127.0f / amax);
+    for (size_t i = 0; i < ACT_BLOCK; i += VL) {
+        vf whole = v_round(v_mul(v_load(x + i), inverse));
+        v_store_i8(q + i, whole);
+        sum = v_add(sum, whole);
+    }
+    *d = amax / 127.0f;
+    *s = *d * v_sum(sum);
+}
+
+static void quantize_q8(const float *x, size_t n, void *row) {
+    int8_t *q = row;
+    float *d = (float *)((char *)row + act_q8_d_offset(n));
+    float *s = (float *)((char *)row + act_q8_s_offset(n));
+    for (size_t b = 0; b < n / ACT_BLOCK; b++)
+        quantize_block(x + b * ACT_BLOCK, q + b * ACT_BLOCK, d + b, s + b);
+}
+
+/* ---- matrix products ---- */
+
+/* One call's operands, cut to the rows of weights and activations that a tile starts at. */
+typedef struct {
+    const uint8_t *w; /* [n_o][w_stride bytes] */
+    const uint8_t *x; /* [n_r][x_stride bytes] */
+    float *y;         /* [n_r][y_stride] */
+    size_t n_in, w_stride, x_stride, y_stride;
+} operands;
+
+INLINE vf load_weights(weight_type type, const uint8_t *row, size_t i, size_t n) {
+    bool whole = n == VL;
+    if (type == TYPE_F32) return whole ? v_load(row + 4 * i) : v_load_part(row + 4 * i, n);
+    if (type == TYPE_F16) return whole ? v_load_f16(row + 2 * i) : v_load_f16_part(row + 2 * i, n);
+    return whole ? v_load_bf16(row + 2 * i) : v_load_bf16_part(row + 2 * i, n);
+}
+
+/* n inputs (VL, or fewer at the end) of a tile of float weights. n_o and n_r are constants wherever
+ * this is inlined. */
+INLINE void float_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t i, size_t n,
+                       vf acc[TILE_OUT][TILE_ROWS]) {
+    vf w[TILE_OUT];
+    UNROLL
+    for (size_t o = 0; o < n_o; o++) w[o] = load_weights(type, t.w + o * t.w_stride, i, n);
+    UNROLL
+    for (size_t r = 0; r < n_r; r++) {
+        const uint8_t *p = t.x + r * t.x_stride + 4 * i;
+        vf x = n == VL ? v_load(p) : v_load_part(p, n);
+        UNROLL
+        for (size_t o = 0; o < n_o; o++) acc[o][r] = v_fma(w[o], x, acc[o][r]);
+    }
+}
+
+/* Rows of quantized weights are short, and several are read side by side: the processor's own
+ * prefetcher does not see that the next ones follow. What is asked for beyond the matrix's end is
+ * never touched. */
+INLINE void prefetch(const uint8_t *p, size_t ahead) {
+    __builtin_prefetch((const void *)((uintptr_t)p + ahead));
+}
+
+#define Q6_K_PARTS 8 /* blocks of 32 in a block of Q6_K */
+
+/* n blocks of 32 quantized weights, from the b-th of a row. */
+typedef struct {
+    vb q;
+    vb groups; /* Q6_K: scales within the blocks */
+    vf scale;
+} quants;
+
+INLINE quants load_quants(weight_type type, const uint8_t *row, size_t b, size_t n) {
+    quants w = {0};
+    if (type == TYPE_Q8_0) {
+        w.q = v_weights_q8_0(row + b * 34, n);
+        w.scale = v_scales_q8_0(row + b * 34, n);
+    } else if (type == TYPE_Q4_0) {
+        w.q = v_weights_q4_0(row + b * 18, n);
+        w.scale = v_scales_q4_0(row + b * 18, n);
+    } else {
+        const uint8_t *p = row + b / Q6_K_PARTS * 210;
+        w.q = v_weights_q6_k(p, b % Q6_K_PARTS);
+        w.groups = v_group_scales_q6_k(p, b % Q6_K_PARTS);
+        w.scale = v_scales_q6_k(p);
+    }
+    return w;
+}
+
+/* Where about the b-th block of 32 lies in its row, for prefetching. */
+INLINE size_t quants_at(weight_type type, size_t b) {
+    return type == TYPE_Q8_0 ? b * 34 : type == TYPE_Q4_0 ? b * 18 : b * 210 / Q6_K_PARTS;
+}
+
+INLINE int quants_offset(weight_type type) {
+    return type == TYPE_Q8_0 ? OFFSET_Q8_0 : type == TYPE_Q4_0 ? OFFSET_Q4_0 : OFFSET_Q6_K;
+}
+
+INLINE vf dot_quants(weight_type type, quants w, vb x, vb offset) {
+    return type == TYPE_Q6_K ? v_dot_groups(w.q, x, offset, w.groups) : v_dot(w.q, x, offset);
+}
+
+/* float_step for quantized weights, n blocks of 32 (Q_BLOCKS, or fewer at the end): the integers of
+ * a block are summed exactly, and come in as float times the two scales. */
+INLINE void quant_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b, size_t n,
+                       vf acc[TILE_OUT][TILE_ROWS]) {
+    quants w[TILE_OUT];
+    UNROLL
+    for (size_t o = 0; o < n_o; o++) {
+        const uint8_t *row = t.w + o * t.w_stride;
+        if (n_r == 1) prefetch(row + quants_at(type, b), TILE_OUT * t.w_stride);
+        w[o] = load_quants(type, row, b, n);
+    }
+    UNROLL
+    for (size_t r = 0; r < n_r; r++) {
+        const uint8_t *p = t.x + r * t.x_stride;
+        vb x = v_act((const int8_t *)p + b * ACT_BLOCK, n);
+        vb offset = v_act_offset(x, quants_offset(type));
+        vf x_scale = v_act_scales((const float *)(p + act_q8_d_offset(t.n_in)) + b, n);
+        UNROLL
+        for (size_t o = 0; o < n_o; o++)
+            acc[o][r] = v_fma(dot_quants(type, w[o], x, offset), v_mul(w[o].scale, x_scale),
+                              acc[o][r]);
+    }
+}
+
+/* n_o outputs of n_r rows: per output one vector of partial sums over the inputs in order, then its
+ * lanes. */
+INLINE void tile(weight_type type, size_t n_o, size_t n_r, operands t) {
+    vf acc[TILE_OUT][TILE_ROWS];
+    UNROLL
+    for (size_t o = 0; o < n_o; o++) {
+        UNROLL
+        for (size_t r = 0; r < n_r; r++) acc[o][r] = v_zero();
+    }
+    if (type == TYPE_F32 || type == TYPE_F16 || type == TYPE_BF16) {
+        size_t i = 0;
+        for (; i + VL <= t.n_in; i += VL) float_step(type, n_o, n_r, t, i, VL, acc);
+        if (i < t.n_in) float_step(type, n_o, n_r, t, i, t.n_in - i, acc);
+    } else if (type == TYPE_Q6_K) { /* by whole blocks, so that a part's shifts are constants */
+        for (size_t b = 0; b < t.n_in / ACT_BLOCK; b += Q6_K_PARTS) {
+            UNROLL
+            for (size_t part = 0; part < Q6_K_PARTS; part += Q_BLOCKS)
+                quant_step(type, n_o, n_r, t, b + part, Q_BLOCKS, acc);
+        }
+    } else {
+        size_t b = 0, n_blocks = t.n_in / ACT_BLOCK;
+        for (; b + Q_BLOCKS <= n_blocks; b += Q_BLOCKS)
+            quant_step(type, n_o, n_r, t, b, Q_BLOCKS, acc);
+        for (; b < n_blocks; b++) quant_step(type, n_o, n_r, t, b, 1, acc);
+    }
+    UNROLL
+    for (size_t r = 0; r < n_r; r++) {
+        UNROLL
+        for (size_t o = 0; o < n_o; o++) t.y[r * t.y_stride + o] = v_sum(acc[o][r]);
+    }
+}
+
+/* All rows against n_o outputs, whose weights stay in the nearest cache meanwhile. */
+INLINE void tile_rows(weight_type type, size_t n_o, size_t n_rows, operands t) {
+    size_t r = 0, step;
+    for (; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
+        size_t left = n_rows - r;
+        step = left >= TILE_ROWS ? TILE_ROWS : left >= 2 ? 2 : 1;
+        if (step == TILE_ROWS) tile(type, n_o, TILE_ROWS, t);
+        else if (step == 2) tile(type, n_o, 2, t);
+        else tile(type, n_o, 1, t);
+    }
+}
+
+/* Rows of activations are taken in groups that stay in the second-level cache while the weights
+ * pass by. */
+#define ROWS_BYTES ((size_t)1 << 20)
+
+INLINE void matmul_of(weight_type type, operands all, size_t n_out, size_t n_rows) {
+    size_t group = ROWS_BYTES / (all.x_stride + 1) / TILE_ROWS * TILE_ROWS + TILE_ROWS;
+    for (size_t r = 0; r < n_rows; r += group) {
+        operands t = all;
+        t.x += r * t.x_stride;
+        t.y += r * t.y_stride;
+        size_t rows = n_rows - r < group ? n_rows - r : group, step;
+        for (size_t o = 0; o < n_out; o += step, t.w += step * t.w_stride, t.y += step) {
+            step = n_out - o >= TILE_OUT ? TILE_OUT : 1;
+            if (step == TILE_OUT) tile_rows(type, TILE_OUT, rows, t);
+            else tile_rows(type, 1, rows, t);
+        }
+    }
+}
+
+static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
+                   size_t n_rows, float *y, size_t y_stride) {
+    operands all = {
+        .w = (const uint8_t *)w->data + o_begin * w->row_bytes,
+        .x = x,
+        .y = y + o_begin,
+        .n_in = w->n_in,
+        .w_stride = w->row_bytes,
+        .y_stride = y_stride,
+        .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float)
+                                                        : act_q8_stride(w->n_in),
+    };
+    size_t n_out = o_end - o_begin;
+    switch (w->type) { /* each case is compiled for its type */
+    case TYPE_F32: matmul_of(TYPE_F32, all, n_out, n_rows); break;
+    case TYPE_F16: matmul_of(TYPE_F16, all, n_out, n_rows); break;
+    case TYPE_BF16: matmul_of(TYPE_BF16, all, n_out, n_rows); break;
+    case TYPE_Q8_0: matmul_of(TYPE_Q8_0, all, n_out, n_rows); break;
+    case TYPE_Q4_0: matmul_of(TYPE_Q4_0, all, n_out, n_rows); break;
+    case TYPE_Q6_K: matmul_of(TYPE_Q6_K, all, n_out, n_rows); break;
+    default: assert(false); /* a matrix is only made of types that have a kernel */
+    }
+}
+
+/* ---- rows ---- */
+
+#define NORM_LANES 4 /* vectors of partial sums: enough chains to hide the additions' latency */
+
+static void rms_norm(const float *x, const float *w, size_t n, float eps, float *y) {
+    vf sum[NORM_LANES];
+    size_t i = 0;
+    for (size_t k = 0; k < NORM_LANES; k++) sum[k] = v_zero();
+    for (; i + NORM_LANES * VL <= n; i += NORM_LANES * VL)
+        for (size_t k = 0; k < NORM_LANES; k++) {
+            vf v = v_load(x + i + k * VL);
+            sum[k] = v_fma(v, v, sum[k]);
+        }
+    for (; i < n; i += VL) {
+        vf v = v_load_part(x + i, n - i < VL ? n - i : VL);
+        sum[0] = v_fma(v, v, sum[0]);
+    }
+    float squares = v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+    float inverse = 1.0f / sqrtf(squares / (float)n + eps);
+    for (i = 0; i < n; i++) y[i] = w ? x[i] * inverse * w[i] : x[i] * inverse;
+}
+
+static void add(float *x, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+static void swiglu(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        v_store_part(y + i, v_mul(v_silu(v_load_part(gate + i, m)), v_load_part(up + i, m)), m);
+    }
+}
+
+static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *cs,
+                 bool interleaved) {
+    size_t half = n_rot / 2;
+    for (size_t h = 0; h < n_head; h++, x += d) {
+        for (size_t i = 0; i < half; i++) {
+            float *a = interleaved ? x + 2 * i : x + i;
+            float *b = interleaved ? x + 2 * i + 1 : x + i + half;
+            float c = cs[2 * i], s = cs[2 * i + 1], a0 = *a, b0 = *b;
+            *a = a0 * c - b0 * s;
+            *b = a0 * s + b0 * c;
+        }
+    }
+}
+
+/* ---- attention ---- */
+
+INLINE vf load_kv(kv_type type, const uint8_t *p, size_t i, size_t n) {
+    if (n == VL) return type == KV_F32 ? v_load(p + 4 * i) : v_load_f16(p + 2 * i);
+    return type == KV_F32 ? v_load_part(p + 4 * i, n) : v_load_f16_part(p + 2 * i, n);
+}
+
+static void kv_store(const attention_shape *a, uint8_t *block, size_t slot, const float *k,
+                     const float *v) {
+    float *keys = (float *)(block + a->k_offset), *values = (float *)(block + a->v_offset);
+    uint16_t *half_keys = (uint16_t *)(block + a->k_offset);
+    uint16_t *half_values = (uint16_t *)(block + a->v_offset);
+    for (size_t h = 0; h < a->n_head_kv; h++, k += a->d_k, v += a->d_v) {
+        size_t k_at = h * a->d_k * KV_TILE + slot, v_at = (h * KV_TILE + slot) * a->d_v;
+        if (a->type == KV_F32) {
+            for (size_t i = 0; i < a->d_k; i++) keys[k_at + i * KV_TILE] = k[i];
+            memcpy(values + v_at, v, a->d_v * sizeof *v);
+            continue;
+        }
+        uint16_t half[VL];
+        for (size_t i = 0; i < a->d_k; i += VL) {
+            size_t n = a->d_k - i < VL ? a->d_k - i : VL;
+            v_store_f16(half, v_load_part(k + i, n));
+            for (size_t j = 0; j < n; j++) half_keys[k_at + (i + j) * KV_TILE] = half[j];
+        }
+        for (size_t i = 0; i < a->d_v; i += VL) {
+            size_t n = a->d_v - i < VL ? a->d_v - i : VL;
+            v_store_f16(half, v_load_part(v + i, n));
+            memcpy(half_values + v_at + i, half, n * sizeof *half);
+        }
+    }
+}
+
+/* The queries of one call, row by row and head by head, and what they attend to. */
+typedef struct {
+    const attention_shape *a;
+    size_t kv_head, group; /* query heads per key/value head */
+    const float *q;
+    size_t q_stride;
+    float *records; /* [n_rows * group][record] */
+    size_t record;
+} query_set;
+
+INLINE float *record_of(const query_set *s, size_t i) { return s->records + i * s->record; }
+INLINE const float *query_of(const query_set *s, size_t i) {
+    return s->q + i / s->group * s->q_stride + (s->kv_head * s->group + i % s->group) * s->a->d_k;
+}
+
+/* Scores of n queries from the i-th against a tile's keys [d_k][KV_TILE], all slots, written or
+ * not: a lane is a slot, and nothing crosses lanes before `fold_scores` has dropped those that are
+ * not seen. */
+INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys) {
+    const float *q[QUERIES];
+    vf scale = v_set1(s->a->scale);
+    UNROLL
+    for (size_t k = 0; k < n; k++) q[k] = query_of(s, i + k);
+    for (size_t j = 0; j < KV_TILE; j += 2 * VL) {
+        vf acc[QUERIES][2];
+        UNROLL
+        for (size_t k = 0; k < n; k++) acc[k][0] = acc[k][1] = v_zero();
+        for (size_t d = 0; d < s->a->d_k; d++) {
+            vf k0 = load_kv(type, keys, d * KV_TILE + j, VL);
+            vf k1 = load_kv(type, keys, d * KV_TILE + j + VL, VL);
+            UNROLL
+            for (size_t k = 0; k < n; k++) {
+                vf x = v_set1(q[k][d]);
+                acc[k][0] = v_fma(x, k0, acc[k][0]);
+                acc[k][1] = v_fma(x, k1, acc[k][1]);
+            }
+        }
+        UNROLL
+        for (size_t k = 0; k < n; k++) {
+            float *p = record_of(s, i + k) + QUERY_WEIGHTS + j;
+            v_store(p, v_mul(acc[k][0], scale));
+            v_store(p + VL, v_mul(acc[k][1], scale));
+        }
+    }
+}
+
+/* Turns a record's scores of slots [begin, end) into weights exp(score - max) and adds their sum;
+ * returns what the values gathered so far are to be multiplied by: exp(old max - new max), exactly
+ * 1 if it stays. */
+INLINE float fold_scores(const attention_shape *a, float *record, size_t begin, size_t end) {
+    float *p = record + QUERY_WEIGHTS;
+    vf s[KV_TILE / VL], top = v_set1(-INFINITY), sum = v_zero();
+    UNROLL
+    for (size_t j = 0; j < KV_TILE / VL; j++) {
+        s[j] = v_load(p + j * VL);
+        if (a->softcap > 0) s[j] = v_softcap(s[j], v_set1(a->softcap));
+        s[j] = v_select(v_lanes(j * VL, begin, end), s[j], v_set1(-INFINITY));
+        top = v_max(s[j], top);
+    }
+    float old = record[QUERY_MAX], max = v_max_lanes(top);
+    if (!(max > old)) max = old;
+    UNROLL
+    for (size_t j = 0; j < KV_TILE / VL; j++) {
+        s[j] = v_exp(v_sub(s[j], v_set1(max))); /* 0 for what is not seen */
+        v_store(p + j * VL, s[j]);
+        sum = v_add(sum, s[j]);
+    }
+    float rescale = max > old ? exp_of(old - max) : 1.0f;
+    record[QUERY_MAX] = max;
+    record[QUERY_SUM] = record[QUERY_SUM] * rescale + v_sum(sum);
+    return rescale;
+}
+
+/* Columns from d of the values, `vectors` vectors of which the last has n lanes: acc = acc *
+ * rescale + sum_j p_j v_j, j in order over the slots that are seen. */
+INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q,
+                          const uint8_t *values, size_t begin, size_t end, const float *rescale,
+                          size_t d, size_t vectors, size_t n) {
+    vf acc[QUERIES][2];
+    float *record[QUERIES];
+    UNROLL
+    for (size_t k = 0; k < n_q; k++) {
+        record[k] = record_of(s, i + k);
+        UNROLL
+        for (size_t c = 0; c < vectors; c++)
+            acc[k][c] = v_mul(v_load(record[k] + QUERY_VALUES + d + c * VL), v_set1(rescale[k]));
+    }
+    for (size_t j = begin; j < end; j++) {
+        vf v[2];
+        UNROLL
+        for (size_t c = 0; c < vectors; c++)
+            v[c] = load_kv(type, values, j * s->a->d_v + d + c * VL, c + 1 < vectors ? VL : n);
+        UNROLL
+        for (size_t k = 0; k < n_q; k++) {
+            vf p = v_set1(record[k][QUERY_WEIGHTS + j]);
+            UNROLL
+            for (size_t c = 0; c < vectors; c++) acc[k][c] = v_fma(p, v[c], acc[k][c]);
+        }
+    }
+    UNROLL
+    for (size_t k = 0; k < n_q; k++) {
+        UNROLL
+        for (size_t c = 0; c < vectors; c++)
+            v_store(record[k] + QUERY_VALUES + d + c * VL, acc[k][c]);
+    }
+}
+
+/* n queries from the i-th, all of which see the slots [begin, end) of this tile. */
+INLINE void attend_queries(kv_type type, const query_set *s, size_t i, size_t n,
+                           const uint8_t *keys, const uint8_t *values, size_t begin, size_t end) {
+    float rescale[QUERIES];
+    size_t d = 0, d_v = s->a->d_v;
+    score_tile(type, s, i, n, keys);
+    for (size_t k = 0; k < n; k++) rescale[k] = fold_scores(s->a, record_of(s, i + k), begin, end);
+    for (; d + 2 * VL <= d_v; d += 2 * VL)
+        value_columns(type, s, i, n, values, begin, end, rescale, d, 2, VL);
+    for (; d + VL <= d_v; d += VL)
+        value_columns(type, s, i, n, values, begin, end, rescale, d, 1, VL);
+    if (d < d_v) value_columns(type, s, i, n, values, begin, end, rescale, d, 1, d_v - d);
+}
+
+INLINE void attend_tile(kv_type type, const query_set *s, const uint8_t *block, size_t i,
+                        size_t i_end, size_t begin, size_t end) {
+    size_t bytes = kv_type_bytes(type), step;
+    const uint8_t *keys = block + s->a->k_offset + s->kv_head * s->a->d_k * KV_TILE * bytes;
+    const uint8_t *values = block + s->a->v_offset + s->kv_head * s->a->d_v * KV_TILE * bytes;
+    for (; i < i_end; i += step) {
+        size_t left = i_end - i;
+        step = left >= QUERIES ? QUERIES : left >= QUERIES / 2 ? QUERIES / 2 : 1;
+        if (step == QUERIES) attend_queries(type, s, i, QUERIES, keys, values, begin, end);
+        else if (step == QUERIES / 2)
+            attend_queries(type, s, i, QUERIES / 2, keys, values, begin, end);
+        else attend_queries(type, s, i, 1, keys, values, begin, end);
+    }
+}
+
+static void attend_tile_f32(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
+                            size_t begin, size_t end) {
+    attend_tile(KV_F32, s, block, i, i_end, begin, end);
+}
+
+static void attend_tile_f16(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
+                            size_t begin, size_t end) {
+    attend_tile(KV_F16, s, block, i, i_end, begin, end);
+}
+
+/* The span joins what lies to its left. */
+static void merge_span(size_t d_v, float *record) {
+    float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(d_v);
+    float left = record[QUERY_TOTAL_MAX], right = record[QUERY_MAX],
+          max = left > right ? left : right;
+    float scale_left = exp_of(left - max), scale_right = exp_of(right - max);
+    record[QUERY_TOTAL_MAX] = max;
+    record[QUERY_TOTAL_SUM] = record[QUERY_TOTAL_SUM] * scale_left +
+                              record[QUERY_SUM] * scale_right;
+    for (size_t i = 0; i < d_v; i++) total[i] = total[i] * scale_left + acc[i] * scale_right;
+}
+
+/* Where a range [begin, end) of positions meets the one that starts at `first`; empty when end <=
+ * begin. */
+typedef struct {
+    size_t begin, end;
+} range;
+
+INLINE range meet(range seen, size_t first, size_t length) {
+    range r = {seen.begin > first ? seen.begin - first : 0,
+               seen.end > first ? seen.end - first : 0};
+    if (r.end > length) r.end = length;
+    return r;
+}
+
+static void attention(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos,
+                      size_t n_rows, size_t kv_head, const float *q, size_t q_stride, float *out,
+                      size_t out_stride, void *scratch) {
+    query_set s = {.a = a,
+                   .kv_head = kv_head,
+                   .group = a->n_head / a->n_head_kv,
+                   .q = q,
+                   .q_stride = q_stride,
+                   .records = scratch,
+                   .record = query_floats(a->d_v)};
+    size_t value_floats = query_value_floats(a->d_v);
+    range seen[ATTENTION_ROWS];
+    for (size_t r = 0; r < n_rows; r++)
+        seen[r] = (range){visible_begin(a, pos[r]), (size_t)pos[r] + 1};
+    for (size_t i = 0; i < n_rows * s.group; i++) {
+        float *record = record_of(&s, i);
+        record[QUERY_TOTAL_MAX] = -INFINITY;
+        record[QUERY_TOTAL_SUM] = 0;
+        memset(record + QUERY_VALUES + value_floats, 0, value_floats * sizeof(float));
+    }
+
+    size_t last = seen[n_rows - 1].end;
+    for (size_t span = seen[0].begin / KV_SPAN * KV_SPAN; span < last; span += KV_SPAN) {
+        for (size_t i = 0; i < n_rows * s.group; i++) {
+            float *record = record_of(&s, i);
+            record[QUERY_MAX] = -INFINITY;
+            record[QUERY_SUM] = 0;
+            memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
+        }
+        for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) {
+            for (size_t r = 0, r_end; r < n_rows;
+                 r = r_end) { /* rows that see the same slots, together */
+                range slots = meet(seen[r], t, KV_TILE), other;
+                for (r_end = r + 1; r_end < n_rows; r_end++) {
+                    other = meet(seen[r_end], t, KV_TILE);
+                    if (other.begin != slots.begin || other.end != slots.end) break;
+                }
+                if (slots.begin >= slots.end) continue;
+                (a->type == KV_F32 ? attend_tile_f32 : attend_tile_f16)(
+                    &s, blocks[t / KV_TILE], r * s.group, r_end * s.group, slots.begin, slots.end);
+            }
+        }
+        for (size_t r = 0; r < n_rows; r++) {
+            range part = meet(seen[r], span, KV_SPAN);
+            if (part.begin >= part.end) continue;
+            for (size_t h = 0; h < s.group; h++) merge_span(a->d_v, record_of(&s, r * s.group + h));
+        }
+    }
+
+    for (size_t i = 0; i < n_rows * s.group; i++) {
+        const float *record = record_of(&s, i), *total = record + QUERY_VALUES + value_floats;
+        float *to = out + i / s.group * out_stride + (kv_head * s.group + i % s.group) * a->d_v;
+        for (size_t d = 0; d < a->d_v; d++) to[d] = total[d] / record[QUERY_TOTAL_SUM];
+    }
+}
+
+/* ---- over a vocabulary ---- */
+
+static float max_of(const float *x, size_t n) {
+    vf top = v_set1(-INFINITY);
+    size_t i = 0;
+    for (; i + VL <= n; i += VL) top = v_max(v_load(x + i), top);
+    float max = v_max_lanes(top);
+    for (; i < n; i++)
+        if (x[i] > max) max = x[i];
+    return max;
+}
+
+static double sum_exp(const float *x, size_t n, float max) {
+    double sum[VL] = {0}, total = 0;
+    float lanes[VL];
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        v_store(lanes, v_exp(v_sub(v_load_part(x + i, m), v_set1(max))));
+        for (size_t k = 0; k < m; k++) sum[k] += (double)lanes[k];
+    }
+    for (size_t k = 0; k < VL; k++) total += sum[k];
+    return total;
+}
+
+const kernels TABLE = {
+    .name = TABLE_NAME,
+    .matmul = matmul,
+    .quantize_q8 = quantize_q8,
+    .rms_norm = rms_norm,
+    .add = add,
+    .swiglu = swiglu,
+    .rope = rope,
+    .kv_store = kv_store,
+    .attention = attention,
+    .max = max_of,
+    .sum_exp = sum_exp,
+};

@@ -1,0 +1,107 @@
+/* math.h: the numerical kernels behind one table, and what is built on them: matrix products over
+ * prepared activations, the cache's block layout, attention.
+ *
+ * Every kernel computes one expression per output, in an order that depends on the shapes and positions
+ * alone - never on how many rows, threads or sequences ride along (promise 4 of the design). Results are
+ * bit-identical within one table; between tables (scalar, AVX2, AVX-512) they agree to rounding. There is one
+ * exp and one SiLU per table. Compiled with -ffp-contract=off: a fused multiply-add stands where it is written. */
+#ifndef PERILUNE_MATH_MATH_H
+#define PERILUNE_MATH_MATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "gguf/types.h"
+
+/* ---- matrices and activations ---- */
+
+/* A weight matrix as it lies in memory: n_out rows of n_in weights, each row a run of the format's blocks. */
+typedef struct {
+    weight_type type;
+    size_t n_in, n_out;
+    size_t row_bytes;
+    const void *data;   /* [n_out][row_bytes] */
+} matrix;
+
+/* How a weight format wants its other operand: as it is, or quantized to int8 by blocks of 32 with one float
+ * scale (d = amax / 127, round to nearest even) and, beside it, the sum of the block's int8 values. */
+typedef enum { ACT_F32, ACT_Q8 } act_kind;
+act_kind matrix_act_kind(weight_type type); /* of a supported type */
+bool matrix_supported(weight_type type);    /* whether every table has a matmul for it */
+
+#define ACT_BLOCK 32
+/* One prepared row of n (a multiple of 32) values; `q` is MEM_ALIGN-aligned. Rows lie act_q8_stride(n) bytes
+ * apart; within a row: int8 q[n], float d[n/32], float s[n/32] (s = d * sum of q), each part padded to 64 bytes. */
+size_t act_q8_stride(size_t n);
+static inline size_t act_q8_d_offset(size_t n) { return (n + 63) & ~(size_t)63; }
+static inline size_t act_q8_s_offset(size_t n) { return act_q8_d_offset(n) + ((n / ACT_BLOCK * 4 + 63) & ~(size_t)63); }
+
+/* ---- the cache's layout ---- */
+
+#define KV_TILE 32              /* tokens per block, and per attention tile; aligned to absolute positions */
+#define KV_SPAN 1024            /* positions per span of attention: partial results merge per span, left to right */
+
+typedef enum { KV_F32, KV_F16 } kv_type;
+
+/* One layer's attention. In a block, the layer's keys lie at k_offset as [n_head_kv][d_k][KV_TILE] (transposed: a
+ * vector lane is a position) and its values at v_offset as [n_head_kv][KV_TILE][d_v]; offsets are multiples of 64. */
+typedef struct {
+    kv_type type;
+    size_t n_head, n_head_kv;   /* n_head is a multiple of n_head_kv */
+    size_t d_k, d_v;
+    size_t k_offset, v_offset;  /* bytes from the block's start */
+    float scale;                /* on q.k */
+    float softcap;              /* c: c * tanh(s / c); 0: none */
+    uint32_t window;            /* query sees positions > pos - window; 0: all up to its own */
+} attention_shape;
+
+static inline size_t kv_type_bytes(kv_type t) { return t == KV_F32 ? 4 : 2; }
+
+/* ---- the table ---- */
+
+typedef struct kernels kernels;
+struct kernels {
+    const char *name; /* "scalar", "avx2", "avx512" */
+
+    /* y[r * y_stride + o] = sum_i w[o][i] * x[r][i] for o in [o_begin, o_end), r in [0, n_rows). x is float rows
+     * [n_rows][x_stride floats] for ACT_F32 types, prepared rows (act_q8_stride apart, x_stride unused) for ACT_Q8. */
+    void (*matmul)(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
+                   size_t n_rows, float *y, size_t y_stride);
+    /* One row, layout above. A block below 2^-100 is zero; one that holds an infinity or a NaN gets q = 0, d = s = NaN. */
+    void (*quantize_q8)(const float *x, size_t n, void *row);
+
+    void (*rms_norm)(const float *x, const float *w, size_t n, float eps, float *y); /* y = x / sqrt(mean x^2 + eps) * w; y may be x; w may be NULL */
+    void (*add)(float *x, const float *y, size_t n);                     /* x += y */
+    void (*swiglu)(const float *gate, const float *up, size_t n, float *y); /* y = silu(gate) * up; y may be gate */
+    /* Rotates n_head heads of d dims in place; cs is [n_rot / 2][2] cos, sin of this position. interleaved: pairs
+     * (2i, 2i+1); otherwise (i, i + n_rot/2) (NeoX). Dims from n_rot on stay. */
+    void (*rope)(float *x, size_t n_head, size_t d, size_t n_rot, const float *cs, bool interleaved);
+
+    /* Puts one row's k [n_head_kv][d_k] and v [n_head_kv][d_v] into slot `slot` of a block. */
+    void (*kv_store)(const attention_shape *a, uint8_t *block, size_t slot, const float *k, const float *v);
+
+    /* Attention of n_rows rows of one sequence and one key/value head. pos is ascending; q and out are
+     * [n_rows][n_head][d_k or d_v] with the given row strides in floats; blocks[i] holds positions 32 i ...;
+     * scratch: attention_scratch(a) bytes, MEM_ALIGN-aligned. Keys and values of all positions up to each row's own are there. */
+    void (*attention)(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos, size_t n_rows,
+                      size_t kv_head, const float *q, size_t q_stride, float *out, size_t out_stride, void *scratch);
+
+    /* Over a vocabulary, [n] floats, -INFINITY meaning masked. max passes over NaN (nothing else there: -INFINITY);
+     * sum_exp is NaN with one, and when max is not finite. */
+    float (*max)(const float *x, size_t n);
+    double (*sum_exp)(const float *x, size_t n, float max);              /* sum of exp(x - max) */
+};
+
+/* At most this many rows per attention call. */
+#define ATTENTION_ROWS 16
+size_t attention_scratch(const attention_shape *a); /* SIZE_MAX when the size does not fit a size_t */
+
+/* The best table for this machine, or the one named (PERILUNE_ISA or a test); NULL: not known, or not for this
+ * CPU. kernels_at enumerates those that can run here, best first; NULL ends. */
+const kernels *kernels_best(void);
+const kernels *kernels_named(const char *name);
+const kernels *kernels_at(size_t i);
+
+#endif

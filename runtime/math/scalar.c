@@ -1,0 +1,300 @@
+/* scalar.c: the reference table, and the one for processors that have no other. Plain C that reads
+ * like the definitions in math.h; sums run in index order, long ones in double. The vector tables
+ * are tested against it and against double precision, never the other way round. */
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "math/tables.h"
+
+/* ---- activations ---- */
+
+/* One block of ACT_BLOCK values. d = amax / 127 and q = x * (127 / amax), rounded to nearest even.
+ * Two ends are defined apart: a block whose largest value is below 2^-100 is zero (127 / amax could
+ * overflow), and one that holds an infinity or a NaN gets q = 0 and d = s = NaN, so that it reaches
+ * every output it takes part in. */
+static void quantize_block(const float *x, int8_t *q, float *d, float *s) {
+    float amax = 0;
+    for (int i = 0; i < ACT_BLOCK; i++) {
+        float m = fabsf(x[i]);
+        if (m > amax || isnan(m)) amax = m;
+    }
+    if (amax < 0x1p-100f || !(amax <= FLT_MAX)) {
+        memset(q, 0, ACT_BLOCK);
+        *d = *s = amax < 0x1p-100f ? 0.0f : (float)NAN;
+        return;
+    }
+    float inverse = 127.0f / amax;
+    int sum = 0;
+    for (int i = 0; i < ACT_BLOCK; i++) {
+        q[i] = (int8_t)rintf(x[i] * inverse);
+        sum += q[i];
+    }
+    *d = amax / 127.0f;
+    *s = *d * (float)sum;
+}
+
+static void quantize_q8(const float *x, size_t n, void *row) {
+    int8_t *q = row;
+    float *d = (float *)((char *)row + act_q8_d_offset(n));
+    float *s = (float *)((char *)row + act_q8_s_offset(n));
+    for (size_t b = 0; b < n / ACT_BLOCK; b++)
+        quantize_block(x + b * ACT_BLOCK, q + b * ACT_BLOCK, d + b, s + b);
+}
+
+/* ---- matrix products ---- */
+
+/* Weights come from a mapped file: only as aligned as the file. */
+static float read_f32(const uint8_t *p) {
+    float f;
+    memcpy(&f, p, sizeof f);
+    return f;
+}
+
+static uint16_t read_u16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
+
+static float weight_at(weight_type type, const uint8_t *row, size_t i) {
+    switch (type) {
+    case TYPE_F16: return half_to_float(read_u16(row + 2 * i));
+    case TYPE_BF16: return bfloat_to_float(read_u16(row + 2 * i));
+    default: return read_f32(row + 4 * i);
+    }
+}
+
+static float dot_float(weight_type type, const uint8_t *row, size_t n, const float *x) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)weight_at(type, row, i) * (double)x[i];
+    return (float)sum;
+}
+
+/* Q8_0: a half scale, then 32 int8. */
+static float dot_q8_0(const uint8_t *row, size_t n, const int8_t *q, const float *d) {
+    double sum = 0;
+    for (size_t b = 0; b < n / 32; b++, row += 34, q += 32) {
+        int dot = 0;
+        for (int i = 0; i < 32; i++) dot += (int8_t)row[2 + i] * q[i];
+        sum += (double)half_to_float(read_u16(row)) * (double)d[b] * dot;
+    }
+    return (float)sum;
+}
+
+/* Q4_0: a half scale, then 16 bytes: weights 0..15 in the low nibbles, 16..31 in the high ones,
+ * each plus 8. */
+static float dot_q4_0(const uint8_t *row, size_t n, const int8_t *q, const float *d) {
+    double sum = 0;
+    for (size_t b = 0; b < n / 32; b++, row += 18, q += 32) {
+        int dot = 0;
+        for (int i = 0; i < 16; i++)
+            dot += ((row[2 + i] & 15) - 8) * q[i] + ((row[2 + i] >> 4) - 8) * q[16 + i];
+        sum += (double)half_to_float(read_u16(row)) * (double)d[b] * dot;
+    }
+    return (float)sum;
+}
+
+/* Q6_K, 256 weights: 128 bytes with their low 4 bits, 64 with the upper 2, an int8 scale for every
+ * 16 of them, a half scale for all. By halves of 128 weights: their quarters of 32 lie in the low
+ * nibbles (the first two) and the high ones (the last two) of the same 64 bytes, and in two bits
+ * each, the first in the lowest, of the same 32 bytes. Each weight is plus 32. */
+static float dot_q6_k(const uint8_t *row, size_t n, const int8_t *q, const float *d) {
+    double sum = 0;
+    for (size_t b = 0; b < n / 32; b++, q += 32) {
+        const uint8_t *block = row + b / 8 * 210;
+        size_t half = b / 4 % 2, quarter = b % 4;
+        const uint8_t *low = block + 64 * half + 32 * (quarter % 2);
+        const uint8_t *upper = block + 128 + 32 * half;
+        int low_shift = quarter < 2 ? 0 : 4, upper_shift = 2 * (int)quarter, dot = 0;
+        for (size_t g = 0; g < 2; g++) {
+            int group = 0;
+            for (size_t i = 16 * g; i < 16 * g + 16; i++) {
+                int w = (low[i] >> low_shift & 15) | (upper[i] >> upper_shift & 3) << 4;
+                group += (w - 32) * q[i];
+            }
+            dot += group * (int8_t)block[192 + b % 8 * 2 + g];
+        }
+        sum += (double)half_to_float(read_u16(block + 208)) * (double)d[b] * dot;
+    }
+    return (float)sum;
+}
+
+static float dot_quantized(weight_type type, const uint8_t *row, size_t n, const int8_t *q,
+                           const float *d) {
+    switch (type) {
+    case TYPE_Q8_0: return dot_q8_0(row, n, q, d);
+    case TYPE_Q4_0: return dot_q4_0(row, n, q, d);
+    default: return dot_q6_k(row, n, q, d);
+    }
+}
+
+static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
+                   size_t n_rows, float *y, size_t y_stride) {
+    size_t n = w->n_in;
+    for (size_t o = o_begin; o < o_end; o++) {
+        const uint8_t *row = (const uint8_t *)w->data + o * w->row_bytes;
+        for (size_t r = 0; r < n_rows; r++) {
+            float *out = y + r * y_stride + o;
+            if (matrix_act_kind(w->type) == ACT_F32) {
+                *out = dot_float(w->type, row, n, (const float *)x + r * x_stride);
+            } else {
+                const char *xr = (const char *)x + r * act_q8_stride(n);
+                const int8_t *q = (const int8_t *)xr;
+                const float *d = (const float *)(xr + act_q8_d_offset(n));
+                *out = dot_quantized(w->type, row, n, q, d);
+            }
+        }
+    }
+}
+
+/* ---- rows ---- */
+
+static void rms_norm(const float *x, const float *w, size_t n, float eps, float *y) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)x[i];
+    float inverse = 1.0f / sqrtf((float)(sum / (double)n) + eps);
+    for (size_t i = 0; i < n; i++) y[i] = w ? x[i] * inverse * w[i] : x[i] * inverse;
+}
+
+static void add(float *x, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+static void swiglu(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *cs,
+                 bool interleaved) {
+    size_t half = n_rot / 2;
+    for (size_t h = 0; h < n_head; h++, x += d) {
+        for (size_t i = 0; i < half; i++) {
+            float *a = interleaved ? x + 2 * i : x + i;
+            float *b = interleaved ? x + 2 * i + 1 : x + i + half;
+            float c = cs[2 * i], s = cs[2 * i + 1], a0 = *a, b0 = *b;
+            *a = a0 * c - b0 * s;
+            *b = a0 * s + b0 * c;
+        }
+    }
+}
+
+/* ---- attention ---- */
+
+static void put(kv_type type, uint8_t *p, size_t i, float f) {
+    if (type == KV_F32) ((float *)p)[i] = f;
+    else ((uint16_t *)p)[i] = float_to_half(f);
+}
+
+static float get(kv_type type, const uint8_t *p, size_t i) {
+    return type == KV_F32 ? ((const float *)p)[i] : half_to_float(((const uint16_t *)p)[i]);
+}
+
+static void kv_store(const attention_shape *a, uint8_t *block, size_t slot, const float *k,
+                     const float *v) {
+    for (size_t h = 0; h < a->n_head_kv; h++) {
+        for (size_t i = 0; i < a->d_k; i++)
+            put(a->type, block + a->k_offset, (h * a->d_k + i) * KV_TILE + slot, k[h * a->d_k + i]);
+        for (size_t i = 0; i < a->d_v; i++)
+            put(a->type, block + a->v_offset, (h * KV_TILE + slot) * a->d_v + i, v[h * a->d_v + i]);
+    }
+}
+
+/* One query's fold of one tile, slots [begin, end) of it, into its span. */
+static void attend_tile(const attention_shape *a, const uint8_t *block, size_t kv_head,
+                        const float *q, size_t begin, size_t end, float *record) {
+    const uint8_t *keys = block + a->k_offset, *values = block + a->v_offset;
+    float *p = record + QUERY_WEIGHTS, *acc = record + QUERY_VALUES;
+    float max = record[QUERY_MAX];
+    for (size_t j = begin; j < end; j++) {
+        float s = 0;
+        for (size_t i = 0; i < a->d_k; i++)
+            s += q[i] * get(a->type, keys, (kv_head * a->d_k + i) * KV_TILE + j);
+        s *= a->scale;
+        if (a->softcap > 0) s = a->softcap * tanhf(s / a->softcap);
+        if (s > max) max = s;
+        p[j] = s;
+    }
+    float rescale = max > record[QUERY_MAX] ? expf(record[QUERY_MAX] - max) : 1.0f;
+    float sum = 0;
+    for (size_t j = begin; j < end; j++) {
+        p[j] = expf(p[j] - max);
+        sum += p[j];
+    }
+    record[QUERY_MAX] = max;
+    record[QUERY_SUM] = record[QUERY_SUM] * rescale + sum;
+    for (size_t i = 0; i < a->d_v; i++) {
+        acc[i] *= rescale;
+        for (size_t j = begin; j < end; j++)
+            acc[i] += p[j] * get(a->type, values, (kv_head * KV_TILE + j) * a->d_v + i);
+    }
+}
+
+/* The span joins what lies to its left. */
+static void merge_span(size_t d_v, float *record) {
+    float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(d_v);
+    float left = record[QUERY_TOTAL_MAX], right = record[QUERY_MAX],
+          max = left > right ? left : right;
+    float scale_left = expf(left - max), scale_right = expf(right - max);
+    record[QUERY_TOTAL_MAX] = max;
+    record[QUERY_TOTAL_SUM] = record[QUERY_TOTAL_SUM] * scale_left +
+                              record[QUERY_SUM] * scale_right;
+    for (size_t i = 0; i < d_v; i++) total[i] = total[i] * scale_left + acc[i] * scale_right;
+}
+
+static void attend(const attention_shape *a, const uint8_t *const *blocks, size_t pos,
+                   size_t kv_head, const float *q, float *out, float *record) {
+    float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(a->d_v);
+    size_t begin = visible_begin(a, pos), end = pos + 1;
+    record[QUERY_TOTAL_MAX] = -INFINITY;
+    record[QUERY_TOTAL_SUM] = 0;
+    memset(total, 0, a->d_v * sizeof *total);
+    for (size_t span = begin / KV_SPAN * KV_SPAN; span < end; span += KV_SPAN) {
+        record[QUERY_MAX] = -INFINITY;
+        record[QUERY_SUM] = 0;
+        memset(acc, 0, a->d_v * sizeof *acc);
+        for (size_t tile = span; tile < span + KV_SPAN; tile += KV_TILE) {
+            size_t from = begin > tile ? begin - tile : 0;
+            size_t to = end > tile ? end - tile : 0;
+            if (to > KV_TILE) to = KV_TILE;
+            if (from < to) attend_tile(a, blocks[tile / KV_TILE], kv_head, q, from, to, record);
+        }
+        merge_span(a->d_v, record);
+    }
+    for (size_t i = 0; i < a->d_v; i++) out[i] = total[i] / record[QUERY_TOTAL_SUM];
+}
+
+static void attention(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos,
+                      size_t n_rows, size_t kv_head, const float *q, size_t q_stride, float *out,
+                      size_t out_stride, void *scratch) {
+    size_t group = a->n_head / a->n_head_kv;
+    for (size_t r = 0; r < n_rows; r++)
+        for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++)
+            attend(a, blocks, pos[r], kv_head, q + r * q_stride + h * a->d_k,
+                   out + r * out_stride + h * a->d_v, scratch);
+}
+
+/* ---- over a vocabulary ---- */
+
+static float max_of(const float *x, size_t n) {
+    float max = -INFINITY;
+    for (size_t i = 0; i < n; i++)
+        if (x[i] > max) max = x[i];
+    return max;
+}
+
+static double sum_exp(const float *x, size_t n, float max) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)expf(x[i] - max);
+    return sum;
+}
+
+const kernels kernels_scalar = {
+    .name = "scalar",
+    .matmul = matmul,
+    .quantize_q8 = quantize_q8,
+    .rms_norm = rms_norm,
+    .add = add,
+    .swiglu = swiglu,
+    .rope = rope,
+    .kv_store = kv_store,
+    .attention = attention,
+    .max = max_of,
+    .sum_exp = sum_exp,
+};

@@ -1,0 +1,36 @@
+/* tables.h: what the files of this room share and nobody else needs: the tables that this build
+ * has, and the layout of attention's scratch memory. The scratch has room for ATTENTION_ROWS rows
+ * of one key/value head's queries; one record per query keeps everything that a tile touches on
+ * whole cache lines. */
+#ifndef PERILUNE_MATH_TABLES_H
+#define PERILUNE_MATH_TABLES_H
+
+#include "math/math.h"
+
+extern const kernels kernels_scalar;
+#if defined(__x86_64__)
+extern const kernels kernels_avx2;
+extern const kernels kernels_avx512;
+#endif
+
+/* A query's record is floats: the running maxima and sums, a tile's weights [KV_TILE], then the
+ * span's and the total's weighted values [value_floats] each. */
+enum {
+    QUERY_MAX = 0,       /* largest score of the span so far */
+    QUERY_SUM = 1,       /* sum of exp(score - QUERY_MAX) over the span so far */
+    QUERY_TOTAL_MAX = 2, /* the same two over the spans to the left */
+    QUERY_TOTAL_SUM = 3,
+    QUERY_WEIGHTS = 16,
+    QUERY_VALUES = QUERY_WEIGHTS + KV_TILE
+};
+
+/* d_v up to whole vectors of any table; the lanes beyond d_v hold zeros. */
+static inline size_t query_value_floats(size_t d_v) { return (d_v + 15) & ~(size_t)15; }
+static inline size_t query_floats(size_t d_v) { return QUERY_VALUES + 2 * query_value_floats(d_v); }
+
+/* The first position that the query at `pos` sees. */
+static inline size_t visible_begin(const attention_shape *a, size_t pos) {
+    return a->window && pos + 1 > a->window ? pos + 1 - a->window : 0;
+}
+
+#endif

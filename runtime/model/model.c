@@ -1,0 +1,172 @@
+/* model.c: loading and letting go of a model; what its caches look like; its fingerprint. */
+#include "model/model.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "model/weights.h"
+
+/* Lays out one cache block: for each layer its keys, then its values (math.h). */
+static pl_code lay_out_block(model *m, pl_error *e) {
+    const hparams *hp = &m->hp;
+    size_t item = kv_type_bytes(m->kv), at = 0;
+    for (uint32_t i = 0; i < hp->n_layer; i++) {
+        size_t k = (size_t)hp->n_head_kv * hp->d_k * KV_TILE * item, v = (size_t)hp->n_head_kv * hp->d_v * KV_TILE * item;
+        m->layers[i].attention = (attention_shape){
+            .type = m->kv, .n_head = hp->n_head, .n_head_kv = hp->n_head_kv, .d_k = hp->d_k, .d_v = hp->d_v,
+            .k_offset = at, .v_offset = at + k, .scale = 1.0f / sqrtf((float)hp->d_k)};
+        if (!checked_add(at, k + v, &at))
+            return pl_fail(e, PL_ERR_FORMAT, "the keys and values of a token take more memory than there can be");
+    }
+    m->block_bytes = at;
+    return PL_OK;
+}
+
+/* A kernel table that the caller names must exist and run here. */
+static pl_code choose_kernels(model *m, const char *isa, pl_error *e) {
+    m->math = isa ? kernels_named(isa) : kernels_best();
+    return m->math ? PL_OK : pl_fail(e, PL_ERR_ARGUMENT, "the instruction set '%s' is not known, or not this machine's", isa);
+}
+
+#define LOAD_CHUNK ((size_t)16 << 20)
+#define PAGE 4096
+
+static pl_code report(const model_options *o, double fraction, pl_error *e) {
+    if (!o->progress || o->progress(o->user, fraction)) return PL_OK;
+    return pl_fail(e, PL_ERR_CANCELLED, "loading was cancelled");
+}
+
+/* Brings the weights into memory, so that the first step does not wait for the disk and the caller sees how far it is. */
+static pl_code read_weights(const model_options *o, const model *m, pl_error *e) {
+    size_t done = 0;
+    volatile uint8_t sink = 0;
+    pl_code rc = report(o, 0, e);
+    for (size_t i = 0; i < gguf_n_tensors(m->file) && !rc; i++) {
+        const gguf_tensor *t = gguf_tensor_at(m->file, i);
+        for (size_t at = 0; at < t->n_bytes && !rc; at += LOAD_CHUNK) {
+            size_t n = t->n_bytes - at < LOAD_CHUNK ? t->n_bytes - at : LOAD_CHUNK;
+            for (size_t k = 0; k < n; k += PAGE) sink = ((const uint8_t *)t->data)[at + k];
+            done += n;
+            rc = report(o, (double)done / (double)m->n_bytes, e);
+        }
+    }
+    (void)sink;
+    return rc;
+}
+
+static pl_code load(const model_options *o, model *m, pl_error *e) {
+    pl_code rc;
+    if ((rc = gguf_open(o->path, &(gguf_options){.map = !o->no_map, .header_only = o->vocab_only}, &m->file, e))) return rc;
+    if ((rc = tokenizer_new(m->file, &m->tok, e))) return pl_error_prefix(e, "%s", o->path);
+    m->hp.n_vocab = (uint32_t)tokenizer_size(m->tok);
+    m->kv = o->kv;
+    if ((rc = choose_kernels(m, o->isa, e)) || o->vocab_only) return rc;
+
+    if ((rc = hparams_read(m, e)) || (rc = weights_bind(m, e)) || (rc = lay_out_block(m, e)))
+        return pl_error_prefix(e, "%s", o->path);
+    m->context = o->context ? o->context : m->hp.context_trained;
+    if ((rc = read_weights(o, m, e))) return rc;
+    return team_open(o->threads ? o->threads : team_default_size(), &m->workers, e);
+}
+
+pl_code model_load(const model_options *o, model **out, pl_error *e) {
+    model *m = mem_zalloc(sizeof *m);
+    if (!m) return pl_fail(e, PL_ERR_MEMORY, "no memory for a model");
+    pl_code rc = load(o, m, e);
+    if (rc) {
+        model_free(m);
+        return rc;
+    }
+    *out = m;
+    return PL_OK;
+}
+
+void model_free(model *m) {
+    if (!m) return;
+    team_close(m->workers);
+    mem_free(m->rope_freq);
+    mem_free(m->owned);
+    mem_free(m->layers);
+    tokenizer_free(m->tok);
+    gguf_close(m->file);
+    mem_free(m);
+}
+
+void model_clear_slots(const void *user, uint8_t *block, size_t slot) {
+    const model *m = user;
+    for (uint32_t i = 0; i < m->hp.n_layer; i++) {
+        const attention_shape *a = &m->layers[i].attention;
+        size_t item = kv_type_bytes(a->type), row = a->d_v * item;
+        for (size_t d = 0; d < a->n_head_kv * a->d_k; d++)
+            memset(block + a->k_offset + (d * KV_TILE + slot) * item, 0, (KV_TILE - slot) * item);
+        for (size_t h = 0; h < a->n_head_kv; h++)
+            memset(block + a->v_offset + (h * KV_TILE + slot) * row, 0, (KV_TILE - slot) * row);
+    }
+}
+
+/* ---- fingerprint ---- */
+
+#define HASH_CHUNK ((size_t)1 << 20)
+
+typedef struct { const model *m; uint64_t *chunks; size_t n_chunks; } hashing;
+
+/* Chunk i of all tensors' data, in file order, each tensor starting a chunk of its own. */
+static const uint8_t *chunk_at(const gguf *g, size_t i, size_t *size) {
+    for (size_t t = 0; t < gguf_n_tensors(g); t++) {
+        const gguf_tensor *x = gguf_tensor_at(g, t);
+        size_t n = (x->n_bytes + HASH_CHUNK - 1) / HASH_CHUNK;
+        if (i < n) {
+            *size = x->n_bytes - i * HASH_CHUNK < HASH_CHUNK ? x->n_bytes - i * HASH_CHUNK : HASH_CHUNK;
+            return (const uint8_t *)x->data + i * HASH_CHUNK;
+        }
+        i -= n;
+    }
+    *size = 0;
+    return NULL;
+}
+
+static void hash_chunks(void *arg, team *t, size_t member) {
+    hashing *h = arg;
+    (void)member;
+    for (size_t i; (i = team_claim(t)) < h->n_chunks;) {
+        size_t size;
+        const uint8_t *data = chunk_at(h->m->file, i, &size);
+        h->chunks[i] = hash_bytes(data, size, i);
+    }
+}
+
+/* The index as one hash: what each tensor is called, its type and shape. */
+static uint64_t hash_index(const gguf *g) {
+    uint64_t h = 0;
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const gguf_tensor *t = gguf_tensor_at(g, i);
+        h = hash_bytes(t->name, strlen(t->name), h);
+        h = hash_bytes(t->ne, sizeof t->ne, h ^ t->type);
+    }
+    return h;
+}
+
+static uint64_t hash_hparams(const hparams *hp, uint64_t h) {
+    uint32_t n[] = {hp->n_layer, hp->n_embd, hp->n_head, hp->n_head_kv, hp->n_ff, hp->n_vocab, hp->d_k, hp->d_v, hp->n_rot};
+    float f[] = {hp->rms_eps, hp->rope_base, hp->rope_scale};
+    return hash_bytes(f, sizeof f, hash_bytes(n, sizeof n, hash_bytes(hp->arch->name, strlen(hp->arch->name), h)));
+}
+
+pl_code model_fingerprint(model *m, uint64_t *out, pl_error *e) {
+    if (!m->fingerprint) {
+        hashing h = {.m = m};
+        for (size_t t = 0; t < gguf_n_tensors(m->file); t++)
+            h.n_chunks += (gguf_tensor_at(m->file, t)->n_bytes + HASH_CHUNK - 1) / HASH_CHUNK;
+        h.chunks = mem_array(h.n_chunks ? h.n_chunks : 1, sizeof *h.chunks);
+        if (!h.chunks) return pl_fail(e, PL_ERR_MEMORY, "no memory for a fingerprint of %zu parts", h.n_chunks);
+        team_run(m->workers, hash_chunks, &h);
+        uint64_t f = hash_bytes(h.chunks, h.n_chunks * sizeof *h.chunks, hash_hparams(&m->hp, hash_index(m->file)));
+        m->fingerprint = f ? f : 1; /* 0 stands for "not computed yet" */
+        mem_free(h.chunks);
+    }
+    *out = m->fingerprint;
+    return PL_OK;
+}

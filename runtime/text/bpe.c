@@ -1,0 +1,164 @@
+/* bpe.c: byte-level BPE (tokenizer.ggml.model "gpt2"): a text is cut into words (presplit.c), a
+ * word is its bytes, and the bytes are merged by the vocabulary's list of merges, the first of the
+ * list first, leftmost first. It owns the table of merges inside struct tokenizer. The invariant:
+ * the ids of a text stand for its bytes, all of them that the vocabulary has tokens for, whether
+ * they are UTF-8 or not.
+ *
+ * Bytes that are not UTF-8 are no concern of the regexes: each longest run of them is a word of its
+ * own, and the texts before and behind it are cut as two texts. */
+#include "base/mem.h"
+#include "text/internal.h"
+#include "text/utf8.h"
+
+/* ---- merges ---- */
+
+/* The slot of this pair, or the free one for it. */
+static pair_slot *pair_place(const tokenizer *t, int32_t left, int32_t right) {
+    const pair_table *table = &t->pairs;
+    size_t i = (size_t)hash_pair(t, (uint32_t)left, (uint32_t)right) & table->mask;
+    while (table->slots[i].merged != NO_TOKEN &&
+           (table->slots[i].left != left || table->slots[i].right != right))
+        i = (i + 1) & table->mask;
+    return &table->slots[i];
+}
+
+/* One line of the list, "left right". Lines that cannot apply, as they are no pair or one of the
+ * three is no token, are passed over, as in llama.cpp. Of two equal lines the first one counts. */
+static void add_merge(tokenizer *t, gguf_string line, uint32_t rank, char *scratch) {
+    const char *space = line.size > 1 ? memchr(line.data + 1, ' ', line.size - 1) : NULL;
+    size_t left_size, right_size;
+    int32_t left, right, merged;
+    pair_slot *slot;
+    if (space == NULL) return;
+    if (!spelling_to_bytes(line.data, (size_t)(space - line.data), scratch, &left_size)) return;
+    if (!spelling_to_bytes(space + 1, line.size - (size_t)(space - line.data) - 1,
+                           scratch + left_size, &right_size))
+        return;
+    merged = piece_find(t, &t->words, scratch, left_size + right_size);
+    if (merged == NO_TOKEN) return;
+    left = piece_find(t, &t->words, scratch, left_size);
+    right = piece_find(t, &t->words, scratch + left_size, right_size);
+    if (left == NO_TOKEN || right == NO_TOKEN) return;
+    slot = pair_place(t, left, right);
+    if (slot->merged == NO_TOKEN) *slot = (pair_slot){left, right, rank, merged};
+}
+
+pl_code bpe_load(tokenizer *t, const gguf *g, pl_error *e) {
+    const gguf_value *merges;
+    size_t at = 0, longest = 0, size = 8;
+    char *scratch = NULL;
+    pl_code code = gguf_get_array(g, "tokenizer.ggml.merges", true, GGUF_STRING, &merges, e);
+    if (code != PL_OK) return code;
+    if (merges->n >= UINT32_MAX / 2)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s: key 'tokenizer.ggml.merges': found %llu merges, expected fewer than %u",
+                       gguf_path(g), (unsigned long long)merges->n, UINT32_MAX / 2);
+    for (size_t i = 0; i < 256; i++) {
+        char byte = (char)i;
+        t->byte_id[i] = piece_find(t, &t->words, &byte, 1);
+    }
+    while (size < merges->n + merges->n / 2) size *= 2;
+    t->pairs.slots = mem_array(size, sizeof *t->pairs.slots);
+    t->pairs.mask = size - 1;
+    for (size_t i = 0; i < merges->n; i++) {
+        gguf_string line = gguf_string_next(merges, &at);
+        if (line.size > longest) longest = line.size;
+    }
+    scratch = mem_alloc(longest);
+    if (t->pairs.slots == NULL || scratch == NULL) {
+        mem_free(scratch);
+        return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for %llu merges", gguf_path(g),
+                       (unsigned long long)merges->n);
+    }
+    for (size_t i = 0; i < size; i++) t->pairs.slots[i].merged = NO_TOKEN;
+    at = 0;
+    for (size_t i = 0; i < merges->n; i++)
+        add_merge(t, gguf_string_next(merges, &at), (uint32_t)i, scratch);
+    mem_free(scratch);
+    return PL_OK;
+}
+
+/* ---- encoding ---- */
+
+static uint32_t rank_of(const void *context, const merge_space *m, uint32_t left, int32_t *merged) {
+    const tokenizer *t = context;
+    int32_t a = m->id[left], b = m->id[m->next[left]];
+    const pair_slot *slot;
+    if (a == NO_TOKEN || b == NO_TOKEN) return MERGE_NEVER;
+    slot = pair_place(t, a, b);
+    if (slot->merged == NO_TOKEN) return MERGE_NEVER;
+    *merged = slot->merged;
+    return slot->rank;
+}
+
+static pl_code encode_word(void *context, const char *s, size_t n) {
+    encoder *c = context;
+    const tokenizer *t = c->t;
+    merge_space *m = &c->symbols;
+    pl_code code;
+    int32_t whole = n <= t->longest ? piece_find(t, &t->words, s, n) : NO_TOKEN;
+    if (whole != NO_TOKEN) {
+        bool taken = t->ignore_merges || n == 1 ||
+                     atomic_load_explicit(&t->settled[whole], memory_order_relaxed) == SETTLED_YES;
+        if (taken) return id_list_push(c->out, whole, c->e);
+    }
+    code = merge_space_fit(m, n, c->e);
+    if (code != PL_OK) return code;
+    for (size_t i = 0; i < n; i++) {
+        m->id[i] = t->byte_id[(unsigned char)s[i]];
+        m->next[i] = (uint32_t)(i + 1);
+        m->prev[i] = (uint32_t)(i - 1);
+    }
+    merge_run(m, n, rank_of, t);
+    if (whole != NO_TOKEN)
+        atomic_store_explicit(&t->settled[whole],
+                              m->id[0] == whole && m->next[0] == n ? SETTLED_YES : SETTLED_NO,
+                              memory_order_relaxed);
+    for (uint32_t i = 0; i < n; i = m->next[i]) {
+        code =
+            m->id[i] != NO_TOKEN ? id_list_push(c->out, m->id[i], c->e) : encode_bytes(c, s + i, 1);
+        if (code != PL_OK) return code;
+    }
+    return PL_OK;
+}
+
+/* How many bytes from the start of s are UTF-8 characters. */
+static size_t valid_run(const char *s, size_t n) {
+    size_t i = 0;
+    while (i < n) {
+        uint64_t eight;
+        uint32_t point;
+        if (n - i >= sizeof eight) {
+            memcpy(&eight, s + i, sizeof eight);
+            if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+                i += sizeof eight;
+                continue;
+            }
+        }
+        size_t length = utf8_decode(s + i, n - i, &point);
+        if (point == UTF8_BAD) break;
+        i += length;
+    }
+    return i;
+}
+
+static size_t bad_run(const char *s, size_t n) {
+    size_t i = 0;
+    for (uint32_t point; i < n; i++) {
+        utf8_decode(s + i, n - i, &point);
+        if (point != UTF8_BAD) break;
+    }
+    return i;
+}
+
+pl_code bpe_encode(encoder *c, const char *text, size_t n) {
+    while (n != 0) {
+        size_t valid = valid_run(text, n), bad = bad_run(text + valid, n - valid);
+        pl_code code = presplit_run(c->t->split, &c->split, text, valid, encode_word, c, c->e);
+        if (code == PL_OK && bad != 0) code = encode_word(c, text + valid, bad);
+        if (code != PL_OK) return code;
+        text += valid + bad;
+        n -= valid + bad;
+    }
+    return PL_OK;
+}

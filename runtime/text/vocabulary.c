@@ -1,0 +1,350 @@
+/* vocabulary.c: reads the vocabulary from a file's metadata (tokenizer.ggml.*, ggml/docs/gguf.md):
+ * pieces, types, the special ids and which tokens end a generation. It fills the tables of struct
+ * tokenizer that both kinds share; scores and merges are spm.c's and bpe.c's. The invariant: every
+ * piece is in exactly one of the tables `words`, what text may become by itself, and `names`, or in
+ * neither when it is empty, a byte, or a second one of the same spelling.
+ *
+ * What a file leaves open follows llama.cpp (src/llama-vocab.cpp), but for this. Of two tokens with
+ * the same spelling the first one counts (there, the file is refused). A special id that is out of
+ * range is an error (there, a warning). Tokens of type "unused" are never produced, not even on the
+ * way to another one. Byte-level models have no BOS and EOS when the file names none (there, 11,
+ * which is Falcon's). */
+#include "base/mem.h"
+#include "text/internal.h"
+#include "text/utf8.h"
+
+#define SPACE_MARK "\xE2\x96\x81" /* U+2581 */
+#define SPACE_MARK_SIZE 3
+
+/* ---- spellings ---- */
+
+/* The byte that a character of a byte-level vocabulary stands for, or -1 (openai-community/gpt2,
+ * encoder.py, bytes_to_unicode): the printable characters of Latin-1 stand for themselves, the
+ * other 68 bytes are, in order, the characters from U+0100 on. */
+static int byte_of(uint32_t point) {
+    if (point < 0x100) {
+        bool printable = point > 0x20 && point != 0xAD && (point < 0x7F || point > 0xA0);
+        return printable ? (int)point : -1;
+    }
+    if (point < 0x100 + 33) return (int)(point - 0x100);                  /* 00..20 */
+    if (point < 0x100 + 33 + 34) return (int)(point - 0x100 - 33 + 0x7F); /* 7F..A0 */
+    return point == 0x100 + 33 + 34 ? 0xAD : -1;
+}
+
+bool spelling_to_bytes(const char *s, size_t n, char *out, size_t *size) {
+    *size = 0;
+    for (size_t i = 0; i < n;) {
+        uint32_t point = (unsigned char)s[i]; /* most are ASCII */
+        int byte;
+        i += point < 0x80 ? 1 : utf8_decode(s + i, n - i, &point);
+        byte = byte_of(point);
+        if (byte < 0) return false;
+        out[(*size)++] = (char)byte;
+    }
+    return true;
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int spelling_to_byte(const char *s, size_t n) {
+    int high, low;
+    if (n != 6 || memcmp(s, "<0x", 3) != 0 || s[5] != '>') return -1;
+    high = hex_digit(s[3]);
+    low = hex_digit(s[4]);
+    return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+size_t unescape_spaces(const char *s, size_t n, char *out) {
+    size_t size = 0;
+    for (size_t i = 0; i < n;) {
+        if (n - i >= SPACE_MARK_SIZE && memcmp(s + i, SPACE_MARK, SPACE_MARK_SIZE) == 0) {
+            out[size++] = ' ';
+            i += SPACE_MARK_SIZE;
+        } else {
+            out[size++] = s[i++];
+        }
+    }
+    return size;
+}
+
+/* ---- pieces ---- */
+
+static bool table_new(piece_table *table, size_t n) {
+    size_t size = 8;
+    while (size < n + n / 2) size *= 2; /* n is at most INT32_MAX */
+    table->slots = mem_array(size, sizeof *table->slots);
+    if (table->slots == NULL) return false;
+    for (size_t i = 0; i < size; i++) table->slots[i] = (piece_slot){0, NO_TOKEN};
+    table->mask = size - 1;
+    return true;
+}
+
+static void table_add(tokenizer *t, piece_table *table, int32_t id) {
+    gguf_string piece = piece_of(t, id);
+    uint64_t hash = hash_bytes(piece.data, piece.size, t->seed);
+    size_t i = hash & table->mask;
+    for (; table->slots[i].id != NO_TOKEN; i = (i + 1) & table->mask) {
+        gguf_string other = piece_of(t, table->slots[i].id);
+        if (table->slots[i].tag == (uint32_t)(hash >> 32) && other.size == piece.size &&
+            memcmp(other.data, piece.data, piece.size) == 0)
+            return;
+    }
+    table->slots[i] = (piece_slot){(uint32_t)(hash >> 32), id};
+}
+
+static bool is_spelled(gguf_string s, const char *as) {
+    return s.size == strlen(as) && memcmp(s.data, as, s.size) == 0;
+}
+
+/* Tokens that end a turn, a tool call, a file or a document by convention, for files that do not
+ * name them all by id (llama.cpp keeps such a list for the same reason). Ends of turns, the
+ * likelier first; and the others, the last of which are where code models open the next file. */
+static const char *const turn_ends[] = {"<|eot_id|>",
+                                        "<|im_end|>",
+                                        "<|end|>",
+                                        "<end_of_turn>",
+                                        "<turn|>",
+                                        "<|endoftext|>",
+                                        "<|end_of_text|>",
+                                        "<EOT>",
+                                        "_<EOT>",
+                                        "[EOT]",
+                                        "<｜end▁of▁sentence｜>",
+                                        "<end_of_utterance>"};
+static const char *const other_ends[] = {
+    "<|eom_id|>",   "<|return|>",       "<|call|>",   "<|calls|>",   "<|flush|>",   "<eos>",
+    "[EOS]",        "<|tool_response>", "[e~[",       "<|fim_pad|>", "<fim-pad>",   "<fim_pad>",
+    "<|fim_repo|>", "<|repo_name|>",    "<fim-repo>", "<reponame>",  "<|file_sep|>"};
+#define N_TURN_ENDS (sizeof turn_ends / sizeof *turn_ends)
+#define N_OTHER_ENDS (sizeof other_ends / sizeof *other_ends)
+
+static bool is_end_name(gguf_string s) {
+    if (s.size < 4 || (s.data[0] != '<' && s.data[0] != '[' && s.data[0] != '_')) return false;
+    for (size_t i = 0; i < N_TURN_ENDS; i++)
+        if (is_spelled(s, turn_ends[i])) return true;
+    for (size_t i = 0; i < N_OTHER_ENDS; i++)
+        if (is_spelled(s, other_ends[i])) return true;
+    return false;
+}
+
+/* The type of token i. Some files call an end marker user-defined, so that text that quotes it
+ * would end the turn: it is a control token whatever they say. Files that give no types at all are
+ * older than most of them; bytes and end markers are known by their spelling then. */
+static pl_code type_of(const tokenizer *t, const gguf *g, const gguf_value *types, size_t i,
+                       gguf_string s, uint8_t *type, pl_error *e) {
+    int64_t given = types != NULL ? gguf_int_at(types, i) : TOKEN_NORMAL;
+    int byte = spelling_to_byte(s.data, s.size);
+    if (given < TOKEN_UNDEFINED || given > TOKEN_BYTE)
+        return pl_fail(
+            e, PL_ERR_FORMAT,
+            "%s: key 'tokenizer.ggml.token_type': found %lld for token %zu, expected 0 to 6",
+            gguf_path(g), (long long)given, i);
+    if (given == TOKEN_BYTE && byte < 0)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s: key 'tokenizer.ggml.tokens': found \"%.*s\" for the byte token %zu, "
+                       "expected <0x00> to <0xFF>",
+                       gguf_path(g), (int)(s.size < 40 ? s.size : 40), s.data, i);
+    if (given == TOKEN_UNDEFINED) given = TOKEN_NORMAL;
+    if (given == TOKEN_NORMAL && byte >= 0 && !t->byte_level) given = TOKEN_BYTE;
+    if ((given == TOKEN_USER_DEFINED || types == NULL) && is_end_name(s)) given = TOKEN_CONTROL;
+    *type = (uint8_t)given;
+    return PL_OK;
+}
+
+/* Writes a token's piece at `to`, which has room for its spelling; returns its size. *word: can a
+ * text become this token by itself? A byte-level spelling must be made of the 256 characters for
+ * that; in a SentencePiece vocabulary spaces are marked, and a piece with one that is not is out of
+ * the reach of any text. */
+static size_t decode_piece(const tokenizer *t, uint8_t type, gguf_string s, char *to, bool *word) {
+    size_t size;
+    *word = false;
+    if (type == TOKEN_BYTE) {
+        *to = (char)spelling_to_byte(s.data, s.size);
+        return 1;
+    }
+    if (type == TOKEN_NORMAL && t->byte_level && spelling_to_bytes(s.data, s.size, to, &size)) {
+        *word = size != 0;
+        return size;
+    }
+    if ((type == TOKEN_NORMAL || type == TOKEN_USER_DEFINED) && !t->byte_level) {
+        *word = type == TOKEN_NORMAL && s.size != 0 && memchr(s.data, ' ', s.size) == NULL;
+        return unescape_spaces(s.data, s.size, to);
+    }
+    memcpy(to, s.data, s.size); /* as it is written: a name, or an added token */
+    return s.size;
+}
+
+static pl_code wrong_count(const gguf *g, const char *key, uint64_t found, size_t n, pl_error *e) {
+    return pl_fail(e, PL_ERR_FORMAT,
+                   "%s: key '%s': found %llu elements, expected %zu, one for each token",
+                   gguf_path(g), key, (unsigned long long)found, n);
+}
+
+static pl_code load_pieces(tokenizer *t, const gguf *g, pl_error *e) {
+    const gguf_value *tokens, *types;
+    size_t total = 0, n_words = 0, at = 0, used = 0;
+    bool *word = NULL; /* [n] */
+    pl_code code = gguf_get_array(g, "tokenizer.ggml.tokens", true, GGUF_STRING, &tokens, e);
+    if (code == PL_OK)
+        code = gguf_get_array(g, "tokenizer.ggml.token_type", false, GGUF_I32, &types, e);
+    if (code != PL_OK) return code;
+    if (tokens->n == 0 || tokens->n > INT32_MAX)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s: key 'tokenizer.ggml.tokens': found %llu tokens, expected 1 to %d",
+                       gguf_path(g), (unsigned long long)tokens->n, INT32_MAX);
+    t->n = (size_t)tokens->n;
+    if (types != NULL && types->n != tokens->n)
+        return wrong_count(g, "tokenizer.ggml.token_type", types->n, t->n, e);
+    t->type = mem_array(t->n, sizeof *t->type);
+    if (t->type == NULL) goto no_memory;
+    for (size_t i = 0; i < t->n; i++) {
+        gguf_string s = gguf_string_next(tokens, &at);
+        code = type_of(t, g, types, i, s, &t->type[i], e);
+        if (code != PL_OK) return code;
+        total += s.size; /* the strings lie in one file: no overflow */
+    }
+    if (total > UINT32_MAX)
+        return pl_fail(
+            e, PL_ERR_FORMAT,
+            "%s: key 'tokenizer.ggml.tokens': found %zu bytes of text, expected at most %u",
+            gguf_path(g), total, UINT32_MAX);
+
+    t->bytes = mem_alloc(total);
+    t->offset = mem_array(t->n + 1, sizeof *t->offset);
+    t->settled = mem_zarray(t->n, sizeof *t->settled);
+    word = mem_array(t->n, sizeof *word);
+    if (t->bytes == NULL || t->offset == NULL || t->settled == NULL || word == NULL) goto no_memory;
+    at = 0;
+    t->offset[0] = 0;
+    for (size_t i = 0; i < t->n; i++) {
+        gguf_string s = gguf_string_next(tokens, &at);
+        size_t size = decode_piece(t, t->type[i], s, t->bytes + used, &word[i]);
+        used += size;
+        t->offset[i + 1] = (uint32_t)used;
+        n_words += word[i];
+        if (word[i] && size > t->longest) t->longest = size;
+    }
+    if (!table_new(&t->words, n_words) || !table_new(&t->names, t->n - n_words)) goto no_memory;
+    for (size_t i = 0; i < t->n; i++) {
+        if (word[i])
+            table_add(t, &t->words, (int32_t)i);
+        else if (t->type[i] != TOKEN_BYTE && t->offset[i + 1] != t->offset[i])
+            table_add(t, &t->names, (int32_t)i);
+    }
+    mem_free(word);
+    return PL_OK;
+
+no_memory:
+    mem_free(word);
+    return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for a vocabulary of %zu tokens", gguf_path(g),
+                   t->n);
+}
+
+/* ---- special ids ---- */
+
+static pl_code load_id(const tokenizer *t, const gguf *g, const char *key, int32_t fallback,
+                       int32_t *id, pl_error *e) {
+    uint32_t value = UINT32_MAX;
+    pl_code code = gguf_get_u32(g, key, false, 0, (uint32_t)t->n - 1, &value, e);
+    *id = value != UINT32_MAX ? (int32_t)value : (size_t)fallback < t->n ? fallback : NO_TOKEN;
+    return code;
+}
+
+static int32_t find_control(const tokenizer *t, const char *name) {
+    int32_t id = piece_find(t, &t->names, name, strlen(name));
+    return id != NO_TOKEN && t->type[id] == TOKEN_CONTROL ? id : NO_TOKEN;
+}
+
+/* Where a turn is several messages that each close with <|end|>, that is not the end of it:
+ * Harmony's turns end with <|return|> or <|call|>, Solar Open's with <|flush|> or <|calls|>. */
+static int32_t find_turn_end(const tokenizer *t, const char *name) {
+    bool harmony =
+        find_control(t, "<|return|>") != NO_TOKEN && find_control(t, "<|call|>") != NO_TOKEN;
+    bool solar =
+        find_control(t, "<|flush|>") != NO_TOKEN && find_control(t, "<|calls|>") != NO_TOKEN;
+    if ((harmony || solar) && strcmp(name, "<|end|>") == 0) return NO_TOKEN;
+    return find_control(t, name);
+}
+
+/* Puts an id into the ascending list of end tokens, once. */
+static void add_eog(tokenizer *t, int32_t id) {
+    size_t i = t->n_eog;
+    if (id == NO_TOKEN || tokenizer_is_eog(t, id)) return;
+    for (; i > 0 && t->eog[i - 1] > id; i--) t->eog[i] = t->eog[i - 1];
+    t->eog[i] = id;
+    t->n_eog++;
+}
+
+static pl_code load_ids(tokenizer *t, const gguf *g, pl_error *e) {
+    /* Code models' ids for padding and for opening the next file: a completion ends there too. */
+    static const char *const end_keys[] = {"tokenizer.ggml.fim_pad_token_id",
+                                           "tokenizer.ggml.fim_rep_token_id",
+                                           "tokenizer.ggml.fim_sep_token_id"};
+    bool spm = !t->byte_level;
+    int32_t other[3];
+    pl_code code = load_id(t, g, "tokenizer.ggml.bos_token_id", spm ? 1 : NO_TOKEN, &t->bos, e);
+    if (code == PL_OK)
+        code = load_id(t, g, "tokenizer.ggml.eos_token_id", spm ? 2 : NO_TOKEN, &t->eos, e);
+    if (code == PL_OK)
+        code = load_id(t, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : NO_TOKEN, &t->unk, e);
+    if (code == PL_OK)
+        code = load_id(t, g, "tokenizer.ggml.padding_token_id", NO_TOKEN, &t->pad, e);
+    if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eot_token_id", NO_TOKEN, &t->eot, e);
+    if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eom_token_id", NO_TOKEN, &t->eom, e);
+    for (size_t i = 0; i < 3 && code == PL_OK; i++)
+        code = load_id(t, g, end_keys[i], NO_TOKEN, &other[i], e);
+    if (code != PL_OK) return code;
+
+    t->eog = mem_array(N_TURN_ENDS + N_OTHER_ENDS + 6, sizeof *t->eog);
+    if (t->eog == NULL)
+        return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the end tokens", gguf_path(g));
+    for (size_t i = 0; i < N_TURN_ENDS; i++) {
+        int32_t id = find_turn_end(t, turn_ends[i]);
+        if (t->eot == NO_TOKEN) t->eot = id;
+        add_eog(t, id);
+    }
+    for (size_t i = 0; i < N_OTHER_ENDS; i++) add_eog(t, find_control(t, other_ends[i]));
+    if (t->eom == NO_TOKEN) t->eom = find_control(t, "<|eom_id|>");
+    add_eog(t, t->eos);
+    add_eog(t, t->eot);
+    add_eog(t, t->eom);
+    for (size_t i = 0; i < 3; i++) add_eog(t, other[i]);
+    return PL_OK;
+}
+
+/* A default without the token it needs is dropped; what the file asks for and does not have is an
+ * error. */
+static pl_code load_add(const gguf *g, const char *key, const char *id_key, int32_t id, bool *add,
+                        pl_error *e) {
+    pl_code code = gguf_get_bool(g, key, false, add, e);
+    if (code != PL_OK || !*add || id != NO_TOKEN) return code;
+    *add = false;
+    if (gguf_find(g, key) == NULL) return PL_OK;
+    return pl_fail(e, PL_ERR_FORMAT,
+                   "%s: key '%s': found true, expected false, as there is no key '%s'",
+                   gguf_path(g), key, id_key);
+}
+
+pl_code vocabulary_load(tokenizer *t, const gguf *g, pl_error *e) {
+    gguf_string template = {NULL, 0};
+    pl_code code = load_pieces(t, g, e);
+    if (code == PL_OK) code = load_ids(t, g, e);
+    if (code == PL_OK)
+        code = load_add(g, "tokenizer.ggml.add_bos_token", "tokenizer.ggml.bos_token_id", t->bos,
+                        &t->add_bos, e);
+    if (code == PL_OK)
+        code = load_add(g, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", t->eos,
+                        &t->add_eos, e);
+    if (code == PL_OK)
+        code = gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &t->add_space, e);
+    if (code == PL_OK) code = gguf_get_string(g, "tokenizer.chat_template", false, &template, e);
+    if (code != PL_OK || template.data == NULL) return code;
+    t->chat_template = mem_string(template.data, template.size);
+    return t->chat_template != NULL
+               ? PL_OK
+               : pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the chat template", gguf_path(g));
+}

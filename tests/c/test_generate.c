@@ -1,0 +1,585 @@
+/* test_generate.c: what a generation says of itself while it runs and when it ends: pauses, stops and the cache before
+ * them, going on from elsewhere, interrupts; and a real model's published text. Models are random, so expectations come
+ * from the tokens that a plain generation gives. */
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+#include "decode/engine.h"
+#include "support.h"
+#include "tiny.h"
+
+#define V 320
+#define CONTEXT 512
+#define MOST 64 /* new tokens */
+
+static uint64_t seed = 5;
+static size_t below(size_t n) { return (size_t)(tiny_random(&seed) % n); }
+
+static long live_before;
+static int note_live(void **state) {
+    (void)state;
+    live_before = mem_live();
+    return 0;
+}
+static int check_live(void **state) {
+    (void)state;
+    return mem_live() == live_before ? 0 : -1;
+}
+
+static engine *open_tiny(weight_type type, uint32_t threads) {
+    tiny_shape shape = tiny_default();
+    shape.type = type;
+    return tiny_engine(tiny_model(&shape), 0, threads);
+}
+
+/* Sampled, so that random models do not repeat themselves. */
+static generate_options options(cache_node *cache, const int32_t *input, size_t n_input, size_t max_new, uint64_t draw) {
+    generate_options o = {.cache = cache, .input = input, .n_input = n_input, .max_new_tokens = max_new,
+                          .sampler = sampler_defaults()};
+    o.sampler.temperature = 1.2f;
+    o.sampler.seed = draw;
+    return o;
+}
+
+static job *begin(engine *g, const generate_options *o) {
+    job *j;
+    pl_error e;
+    if (job_generate(g, o, &j, &e)) fail_msg("%s", e.message);
+    return j;
+}
+
+static void run(job *j) {
+    pl_error e;
+    if (job_run(j, &e)) fail_msg("%s", e.message);
+}
+
+static cache_node *cache_of(job *j) {
+    cache_node *n;
+    pl_error e;
+    if (job_cache(j, &n, &e)) fail_msg("%s", e.message);
+    return n;
+}
+
+static void check_tokens(cache_node *n, const int32_t *tokens, size_t count) {
+    int32_t found[CONTEXT];
+    assert_int_equal(node_length(n), count);
+    node_tokens(n, 0, count, found);
+    assert_memory_equal(found, tokens, count * sizeof *tokens);
+}
+
+/* What the tokens say behind a prompt that has text, or (start) behind one that has none. */
+static text_buffer spell(engine *g, const int32_t *ids, size_t n, bool start) {
+    text_buffer b = {0};
+    pl_error e;
+    assert_int_equal(tokenizer_decode(engine_model(g)->tok, ids, n, false, start, &b, &e), PL_OK);
+    return b;
+}
+
+static void check_text(engine *g, const int32_t *ids, size_t n, bool start, const char *text, size_t n_text) {
+    text_buffer b = spell(g, ids, n, start);
+    assert_int_equal(b.n, n_text);
+    if (n_text) assert_memory_equal(b.data, text, n_text);
+    text_free(&b);
+}
+
+/* ---- pauses ---- */
+
+TEST(a_generation_that_pauses_hands_out_every_token_and_all_of_the_text) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    for (size_t round = 0; round < 40; round++) {
+        int32_t list[32], plain[MOST];
+        char text[1024];
+        size_t n = 1 + below(20), n_text = 0, seen = 0, max_new = below(30);
+        tiny_tokens(&seed, list, n, V);
+        if (round % 4 == 0) list[0] = 1, n = 1; /* BOS alone: no text before */
+        cache_node *prompt = tiny_cache(g, list, n), *cache;
+        generate_options o = options(prompt, NULL, 0, max_new, round);
+        job *j = begin(g, &o);
+        run(j);
+        generate_result r = job_result(j);
+        assert_int_equal(r.n_tokens, max_new);
+        if (max_new) memcpy(plain, r.tokens, max_new * sizeof *plain);
+        check_text(g, r.tokens, r.n_tokens, n == 1 && list[0] == 1, r.text, r.n_text);
+        job_close(j);
+
+        o.pause = true;
+        j = begin(g, &o);
+        for (run(j); job_state(j) == JOB_WAITING; job_resume(j), run(j)) {
+            generate_token t = job_token(j);
+            assert_true(seen < max_new && t.id == plain[seen]);
+            seen++;
+            memcpy(text + n_text, t.piece, t.n_piece);
+            n_text += t.n_piece;
+            cache = cache_of(j); /* true at any moment */
+            assert_int_equal(node_length(cache), n + seen);
+            assert_true(node_processed(cache) == n + seen - 1);
+            node_release(cache);
+        }
+        assert_int_equal(seen, max_new);
+        r = job_result(j);
+        assert_int_equal(n_text, r.n_text);
+        if (n_text) assert_memory_equal(text, r.text, n_text);
+        assert_int_equal(r.reason, FINISH_LENGTH);
+        job_close(j);
+        node_release(prompt);
+    }
+    engine_close(g);
+}
+
+TEST(a_pausing_generation_can_be_ended_and_keeps_what_it_had) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[16];
+    tiny_tokens(&seed, list, 16, V);
+    cache_node *prompt = tiny_cache(g, list, 10), *cache;
+    generate_options o = options(prompt, list + 10, 3, 20, 1);
+    o.pause = true;
+    job *j = begin(g, &o);
+    run(j), job_resume(j), run(j);
+    job_finish(j, FINISH_CALLBACK);
+    assert_int_equal(job_state(j), JOB_DONE);
+    assert_int_equal(job_result(j).reason, FINISH_CALLBACK);
+    assert_int_equal(job_result(j).n_tokens, 2);
+    cache = cache_of(j);
+    assert_int_equal(node_length(cache), 15);
+    job_close(j);
+    node_release(cache);
+    j = begin(g, &o); /* closed in the middle, before and after its first step */
+    job_close(j);
+    j = begin(g, &o);
+    run(j);
+    job_close(j);
+    check_tokens(prompt, list, 10);
+    node_release(prompt);
+    assert_int_equal(cache_store_nodes(engine_store(g)), 0);
+    engine_close(g);
+}
+
+/* ---- stops ---- */
+
+/* By brute force: how many tokens there are when a stop is complete, which, and where the text ends. */
+static bool find_stop(engine *g, const int32_t *ids, size_t n, const gguf_string *stops, size_t n_stops, size_t *n_tokens,
+                      size_t *which, size_t *cut) {
+    for (size_t k = 1; k <= n; k++) {
+        text_buffer b = spell(g, ids, k, false);
+        for (size_t at = 0; at < b.n; at++)
+            for (size_t i = 0; i < n_stops; i++)
+                if (at + stops[i].size <= b.n && !memcmp(b.data + at, stops[i].data, stops[i].size)) {
+                    *n_tokens = k, *which = i, *cut = at;
+                    text_free(&b);
+                    return true;
+                }
+        text_free(&b);
+    }
+    return false;
+}
+
+TEST(a_stop_ends_the_text_before_it_and_the_cache_before_ends_with_the_text) {
+    engine *g = open_tiny(TYPE_Q4_0, 1);
+    size_t inside = 0, stopped = 0;
+    for (size_t round = 0; round < 300; round++) {
+        int32_t list[16 + MOST], plain[MOST], rest[CONTEXT];
+        size_t n = 5, n_stops = 1 + below(3), n_tokens = 0, which = 0, cut = 0;
+        pl_error e;
+        tiny_tokens(&seed, list, n, V);
+        list[n - 1] = 265; /* a letter: there is text before */
+        cache_node *prompt = tiny_cache(g, list, n), *cache, *before;
+        generate_options o = options(prompt, NULL, 0, 30, round);
+        job *j = begin(g, &o);
+        run(j);
+        memcpy(plain, job_result(j).tokens, 30 * sizeof *plain);
+        text_buffer all = spell(g, plain, 30, false);
+        job_close(j);
+
+        gguf_string stops[3];
+        for (size_t i = 0; i < n_stops; i++) {
+            size_t at = below(all.n), most = all.n - at < 6 ? all.n - at : 6;
+            stops[i] = (gguf_string){all.data + at, 1 + below(most)};
+        }
+        o.stops = stops, o.n_stops = n_stops;
+        assert_true(find_stop(g, plain, 30, stops, n_stops, &n_tokens, &which, &cut));
+        j = begin(g, &o);
+        run(j);
+        generate_result r = job_result(j);
+        assert_int_equal(r.reason, FINISH_STOP);
+        assert_int_equal(r.n_tokens, n_tokens); /* the token that completes it counts */
+        assert_memory_equal(r.tokens, plain, n_tokens * sizeof *plain);
+        assert_int_equal(r.stop, which);
+        assert_int_equal(r.n_text, cut);
+        if (cut) assert_memory_equal(r.text, all.data, cut);
+        cache = cache_of(j);
+        assert_int_equal(node_length(cache), n + n_tokens);
+        assert_int_equal(job_cache_before(j, &before, &e), PL_OK);
+        size_t kept = node_common_prefix(cache, before), length = node_length(before);
+        assert_true(kept >= n && length >= n);
+        node_tokens(before, n, length - n, rest);
+        check_text(g, rest, length - n, false, all.data, cut);
+        inside += length > kept; /* the text ends inside a token */
+        stopped++;
+        node_release(before);
+        node_release(cache);
+        job_close(j);
+        text_free(&all);
+        node_release(prompt);
+    }
+    assert_true(stopped == 300 && inside > 10);
+    engine_close(g);
+}
+
+TEST(stop_tokens_and_the_end_token_count_and_have_no_text) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[8], plain[20];
+    tiny_tokens(&seed, list, 8, V);
+    list[7] = 265;
+    cache_node *prompt = tiny_cache(g, list, 8), *before;
+    generate_options o = options(prompt, NULL, 0, 20, 3);
+    job *j = begin(g, &o);
+    pl_error e;
+    run(j);
+    memcpy(plain, job_result(j).tokens, sizeof plain);
+    job_close(j);
+    size_t first = 0; /* where the token at 9 is first seen */
+    while (plain[first] != plain[9]) first++;
+    int32_t stops[] = {plain[9], -5};
+    o.stop_tokens = stops, o.n_stop_tokens = 2;
+    j = begin(g, &o);
+    run(j);
+    generate_result r = job_result(j);
+    assert_int_equal(r.reason, FINISH_STOP);
+    assert_true(r.stop == SIZE_MAX);
+    assert_int_equal(r.n_tokens, first + 1);
+    check_text(g, plain, first, false, r.text, r.n_text);
+    assert_int_equal(job_cache_before(j, &before, &e), PL_OK);
+    assert_int_equal(node_length(before), 8 + first);
+    node_release(before);
+    job_close(j);
+
+    logit_bias eos = {2, 1e6f};
+    o = options(prompt, NULL, 0, 20, 3);
+    o.sampler.bias = &eos, o.sampler.n_bias = 1;
+    for (int stop = 0; stop < 2; stop++) {
+        o.stop_at_eog = stop;
+        j = begin(g, &o);
+        run(j);
+        r = job_result(j);
+        assert_int_equal(r.reason, stop ? FINISH_EOG : FINISH_LENGTH);
+        assert_int_equal(r.n_tokens, stop ? 1 : 20);
+        assert_int_equal(r.n_text, 0);
+        assert_int_equal(job_cache_before(j, &before, &e), PL_OK);
+        assert_int_equal(node_length(before), stop ? 8 : 28);
+        node_release(before);
+        job_close(j);
+    }
+    node_release(prompt);
+    engine_close(g);
+}
+
+/* ---- going on from elsewhere ---- */
+
+/* A generation of 12 tokens behind list[0..8), paused after its fifth. */
+static job *paused(engine *g, const int32_t *list, cache_node **prompt, bool penalties) {
+    *prompt = tiny_cache(g, list, 8);
+    generate_options o = options(*prompt, NULL, 0, 12, 77);
+    o.pause = o.logprobs = true;
+    if (penalties) o.sampler.repetition_penalty = 1.5f;
+    job *j = begin(g, &o);
+    for (int i = 0; i < 5; i++) {
+        if (i) job_resume(j);
+        run(j);
+        assert_int_equal(job_state(j), JOB_WAITING);
+    }
+    return j;
+}
+
+/* To the end; the result must be `have` new tokens, then what a generation from `cache` gives until there are 12. */
+static void check_rest(engine *g, job *j, cache_node *cache, const int32_t *have, size_t n_have, bool penalties) {
+    generate_options o = options(cache, NULL, 0, 12 - n_have, 77);
+    if (penalties) o.sampler.repetition_penalty = 1.5f;
+    job *k = begin(g, &o);
+    run(k);
+    for (run(j); job_state(j) == JOB_WAITING; run(j)) job_resume(j);
+    generate_result r = job_result(j), want = job_result(k);
+    assert_int_equal(r.reason, FINISH_LENGTH);
+    assert_int_equal(r.n_tokens, 12);
+    assert_memory_equal(r.tokens, have, n_have * sizeof *have);
+    assert_memory_equal(r.tokens + n_have, want.tokens, want.n_tokens * sizeof *have);
+    check_text(g, r.tokens, 12, false, r.text, r.n_text);
+    cache_node *a = cache_of(j), *b = cache_of(k);
+    assert_int_equal(node_length(a), node_length(b));
+    assert_int_equal(node_common_prefix(a, b), node_length(b));
+    node_release(a);
+    node_release(b);
+    job_close(k);
+}
+
+TEST(a_generation_goes_on_from_a_cache_that_was_forced_rewound_or_is_another) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    for (size_t way = 0; way < 16; way++) {
+        bool penalties = way % 2, done = way / 2 % 2;
+        int32_t list[8], have[32];
+        cache_node *prompt, *cache, *other = NULL;
+        pl_error e;
+        tiny_tokens(&seed, list, 8, V);
+        list[7] = 265;
+        job *j = paused(g, list, &prompt, penalties);
+        if (done)
+            for (job_resume(j), run(j); job_state(j) == JOB_WAITING; run(j)) job_resume(j);
+        cache = cache_of(j);
+        size_t n_have = 0;
+        memcpy(have, job_result(j).tokens, 5 * sizeof *have);
+        switch (way / 4) {
+        case 0: /* rewound */
+            assert_int_equal(node_truncate(cache, 10, &other, &e), PL_OK);
+            n_have = 2;
+            break;
+        case 1: /* rewound and forced */
+            node_release(cache);
+            assert_int_equal(node_truncate(prompt, 8, &cache, &e), PL_OK);
+            tiny_tokens(&seed, have + 3, 4, V);
+            assert_int_equal(node_extend(cache, have, 7, &other, &e), PL_OK);
+            n_have = 7;
+            break;
+        case 2: /* another, shorter than the prompt: new tokens count from its end */
+            assert_int_equal(node_truncate(prompt, 3, &other, &e), PL_OK);
+            break;
+        case 3: /* where it stood */
+            assert_int_equal(node_truncate(cache, 13, &other, &e), PL_OK);
+            n_have = 5;
+            break;
+        }
+        assert_int_equal(job_resume_from(j, other, &e), PL_OK);
+        generate_result r = job_result(j);
+        assert_int_equal(r.n_tokens, n_have);
+        assert_int_equal(job_state(j), JOB_RUNNING);
+        for (size_t i = 0; i < n_have; i++) assert_true(!isnan(r.logprobs[i]) == (way / 4 != 1 || i < 3 || (i < 5 && have[i] == 0)));
+        check_rest(g, j, other, have, n_have, penalties);
+        job_close(j);
+        node_release(other);
+        node_release(cache);
+        node_release(prompt);
+    }
+    assert_int_equal(cache_store_nodes(engine_store(g)), 0);
+    engine_close(g);
+}
+
+TEST(going_on_from_a_cache_stops_at_the_limits) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[CONTEXT];
+    cache_node *prompt, *empty = tiny_cache(g, NULL, 0), *longer, *full;
+    pl_error e;
+    tiny_tokens(&seed, list, CONTEXT, V);
+    job *j = paused(g, list, &prompt, false);
+    assert_int_equal(job_resume_from(j, empty, &e), PL_ERR_ARGUMENT);
+    assert_int_equal(job_state(j), JOB_WAITING); /* as it was */
+    assert_int_equal(job_result(j).n_tokens, 5);
+    longer = tiny_cache(g, list, 8 + 13);
+    assert_int_equal(job_resume_from(j, longer, &e), PL_OK);
+    assert_int_equal(job_state(j), JOB_DONE);
+    assert_int_equal(job_result(j).reason, FINISH_LENGTH);
+    assert_int_equal(job_result(j).n_tokens, 13);
+    full = tiny_cache(g, list + 1, 511); /* another; one more fits */
+    assert_int_equal(job_resume_from(j, full, &e), PL_OK);
+    assert_int_equal(job_state(j), JOB_RUNNING);
+    for (run(j); job_state(j) == JOB_WAITING; run(j)) job_resume(j);
+    assert_int_equal(job_result(j).n_tokens, 1);
+    assert_int_equal(job_result(j).reason, FINISH_CONTEXT);
+    job_close(j);
+    node_release(full);
+    node_release(longer);
+    node_release(prompt);
+    node_release(empty);
+    engine_close(g);
+}
+
+/* ---- interrupts ---- */
+
+static void *interrupt_later(void *microseconds) {
+    long us = *(const long *)microseconds;
+    nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
+    for (int i = 0; i < 1000 && !engine_interrupt(); i++) nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
+    return NULL;
+}
+
+TEST(an_interrupted_prefill_gives_its_claims_back_and_ends_the_same_when_run_again) {
+    engine *g = open_tiny(TYPE_Q8_0, 2), *calm = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[500];
+    float want[V];
+    job *j;
+    pl_error e;
+    size_t cancelled = 0;
+    tiny_tokens(&seed, list, 500, V);
+    cache_node *n = tiny_cache(calm, list, 500);
+    assert_int_equal(job_evaluate(calm, WANT_LOGITS, &(job_part){n, 499, 1}, 1, &j, &e), PL_OK);
+    run(j);
+    memcpy(want, job_row(j, 0), sizeof want);
+    job_close(j);
+    node_release(n);
+    assert_false(engine_interrupt()); /* nobody is there */
+    for (size_t round = 0; round < 60; round++) {
+        pthread_t thread;
+        long us = (long)below(6000);
+        n = tiny_cache(g, list, 500);
+        assert_int_equal(job_evaluate(g, WANT_LOGITS, &(job_part){n, 499, 1}, 1, &j, &e), PL_OK);
+        if (round == 0) assert_true(engine_interrupt()); /* one at least is in time */
+        else assert_int_equal(pthread_create(&thread, NULL, interrupt_later, &us), 0);
+        pl_code rc = job_run(j, &e);
+        if (round > 0) pthread_join(thread, NULL);
+        if (rc) {
+            assert_int_equal(rc, PL_ERR_CANCELLED);
+            assert_int_equal(node_processed(n), 0); /* one step: all or nothing */
+            assert_int_equal(cache_store_pool(engine_store(g))->n_used, 0);
+            cancelled++;
+            rc = job_run(j, &e);
+            if (rc == PL_ERR_CANCELLED) rc = job_run(j, &e); /* one that came in between */
+        }
+        assert_int_equal(rc, PL_OK);
+        assert_memory_equal(job_row(j, 0), want, sizeof want);
+        job_close(j);
+        node_release(n);
+    }
+    assert_true(cancelled > 0);
+    engine_close(g);
+    engine_close(calm);
+}
+
+TEST(an_interrupted_generation_keeps_its_tokens_and_can_go_on) {
+    engine *g = open_tiny(TYPE_Q8_0, 2);
+    int32_t list[100], plain[200];
+    size_t cancelled = 0;
+    pl_error e;
+    tiny_tokens(&seed, list, 100, V);
+    cache_node *prompt = tiny_cache(g, list, 100), *cache;
+    generate_options o = options(prompt, NULL, 0, 200, 8);
+    job *j = begin(g, &o);
+    run(j);
+    memcpy(plain, job_result(j).tokens, sizeof plain);
+    job_close(j);
+    for (size_t round = 0; round < 20; round++) {
+        pthread_t thread;
+        long us = (long)below(20000);
+        j = begin(g, &o);
+        if (round == 0) assert_true(engine_interrupt()); /* one at least is in time */
+        else assert_int_equal(pthread_create(&thread, NULL, interrupt_later, &us), 0);
+        run(j);
+        if (round > 0) pthread_join(thread, NULL);
+        generate_result r = job_result(j);
+        assert_memory_equal(r.tokens, plain, r.n_tokens * sizeof *plain);
+        cache = cache_of(j);
+        assert_int_equal(node_length(cache), 100 + r.n_tokens);
+        if (r.reason == FINISH_CANCELLED) {
+            cancelled++;
+            assert_int_equal(job_resume_from(j, cache, &e), PL_OK);
+            run(j);
+        }
+        assert_int_equal(job_result(j).reason, FINISH_LENGTH);
+        assert_int_equal(job_result(j).n_tokens, 200);
+        assert_memory_equal(job_result(j).tokens, plain, sizeof plain);
+        job_close(j);
+        node_release(cache);
+    }
+    assert_true(cancelled > 0);
+    node_release(prompt);
+    engine_close(g);
+}
+
+TEST(an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_input_only) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[8];
+    tiny_tokens(&seed, list, 8, V);
+    cache_node *empty = tiny_cache(g, NULL, 0);
+    generate_options o = options(empty, list, 8, 5, 8);
+    pl_error e;
+    o.pause = true;
+    job *j = begin(g, &o);
+    run(j);
+    assert_true(engine_interrupt());
+    assert_false(engine_interrupt()); /* not noticed yet */
+    job_resume(j);
+    run(j);
+    assert_int_equal(job_state(j), JOB_DONE);
+    assert_int_equal(job_result(j).reason, FINISH_CANCELLED);
+    assert_int_equal(job_result(j).n_tokens, 1);
+    job_close(j);
+    assert_false(engine_interrupt());
+    o.pause = false, o.max_new_tokens = 0;
+    j = begin(g, &o);
+    assert_true(engine_interrupt());
+    run(j);
+    assert_int_equal(job_result(j).reason, FINISH_CANCELLED);
+    cache_node *cache = cache_of(j);
+    assert_int_equal(node_length(cache), 8);
+    assert_int_equal(node_processed(cache), 0);
+    job_close(j);
+    assert_int_equal(job_evaluate(g, WANT_NOTHING, &(job_part){cache, 0, 0}, 1, &j, &e), PL_OK);
+    run(j);
+    assert_int_equal(node_processed(cache), 8);
+    job_close(j);
+    node_release(cache);
+    node_release(empty);
+    engine_close(g);
+}
+
+/* ---- a real model ---- */
+
+TEST(stories260k_tells_its_published_story) {
+    const char *path;
+    SHARED_OR_SKIP(path, "models/stories260K.gguf");
+    char *story = read_whole(shared_path("models/stories260K.greedy.txt"), NULL);
+    int32_t bos = 1;
+    for (size_t i = 0; kernels_at(i); i++) {
+        pl_error e;
+        engine *g;
+        engine_options eo = {.model = {.path = path, .isa = kernels_at(i)->name, .kv = i % 2 ? KV_F32 : KV_F16, .threads = 2}};
+        if (engine_open(&eo, &g, &e)) fail_msg("%s", e.message);
+        for (size_t way = 0; way < 3; way++) { /* at once; in calls of 7; token by token, streamed */
+            cache_node *cache = tiny_cache(g, NULL, 0), *next;
+            static char text[4096];
+            size_t n = 0, done = 0;
+            while (done < 200) {
+                size_t step = way == 1 ? (200 - done < 7 ? 200 - done : 7) : 200;
+                generate_options o = {.cache = cache, .input = &bos, .n_input = done == 0, .max_new_tokens = step,
+                                      .sampler = sampler_defaults(), .pause = way == 2};
+                job *j = begin(g, &o);
+                for (run(j); job_state(j) == JOB_WAITING; job_resume(j), run(j)) {
+                    memcpy(text + n, job_token(j).piece, job_token(j).n_piece);
+                    n += job_token(j).n_piece;
+                }
+                if (way < 2) {
+                    memcpy(text + n, job_result(j).text, job_result(j).n_text);
+                    n += job_result(j).n_text;
+                }
+                done += step;
+                next = cache_of(j);
+                node_release(cache);
+                cache = next;
+                job_close(j);
+            }
+            node_release(cache);
+            text[n] = 0;
+            assert_string_equal(text, story);
+        }
+        engine_close(g);
+    }
+    free(story);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+#define GENERATE_TEST(f) cmocka_unit_test_setup_teardown(f, note_live, check_live)
+        GENERATE_TEST(a_generation_that_pauses_hands_out_every_token_and_all_of_the_text),
+        GENERATE_TEST(a_pausing_generation_can_be_ended_and_keeps_what_it_had),
+        GENERATE_TEST(a_stop_ends_the_text_before_it_and_the_cache_before_ends_with_the_text),
+        GENERATE_TEST(stop_tokens_and_the_end_token_count_and_have_no_text),
+        GENERATE_TEST(a_generation_goes_on_from_a_cache_that_was_forced_rewound_or_is_another),
+        GENERATE_TEST(going_on_from_a_cache_stops_at_the_limits),
+        GENERATE_TEST(an_interrupted_prefill_gives_its_claims_back_and_ends_the_same_when_run_again),
+        GENERATE_TEST(an_interrupted_generation_keeps_its_tokens_and_can_go_on),
+        GENERATE_TEST(an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_input_only),
+        GENERATE_TEST(stories260k_tells_its_published_story),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
