@@ -343,6 +343,18 @@ static void push_weight_types(lua_State *L, model_handle *m) {
     }
 }
 
+/* A table of what the file holds beside the model: {vision = tensors, ...}; nil when there is nothing. */
+static void push_skipped(lua_State *L, model_handle *m) {
+    skipped_part parts[SKIPPED_PARTS]; /* a copy: names in static tables */
+    memcpy(parts, engine_model(bind_engine(L, m))->skipped, sizeof parts);
+    if (parts[0].what == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, SKIPPED_PARTS);
+    for (size_t i = 0; i < SKIPPED_PARTS && parts[i].what != NULL; i++) set_integer(L, parts[i].what, parts[i].n_tensors);
+}
+
 /* model:info() --> table */
 static int model_info(lua_State *L) {
     model_handle *m = bind_check_model(L, 1);
@@ -353,6 +365,8 @@ static int model_info(lua_State *L) {
     lua_setfield(L, -2, "tokenizer");
     push_weight_types(L, m);
     lua_setfield(L, -2, "weight_types");
+    push_skipped(L, m);
+    lua_setfield(L, -2, "skipped");
 
     l = engine_model(bind_engine(L, m));
     if (l->file != NULL && gguf_get_string(l->file, "general.name", false, &name, NULL) == PL_OK &&

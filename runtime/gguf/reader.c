@@ -35,6 +35,8 @@ typedef struct {
 struct gguf {
     char *path;
     file_view view;
+    gguf **parts;       /* [n_parts]: the files behind the first, which own the rest of `tensors` */
+    size_t n_parts, n_own_tensors;
     uint32_t version;
     size_t alignment;
     size_t n_values, values_capacity, n_tensors, tensors_capacity;
@@ -332,6 +334,7 @@ static pl_code take_tensors(gguf *g, cursor *c, uint64_t n, bool header_only, pl
         t.name = name;
         places[g->n_tensors] = (place){offset, g->n_tensors};
         g->tensors[g->n_tensors++] = t;
+        g->n_own_tensors++;
     }
     if (g->n_tensors == 0) goto done;
     if (!checked_round_up(c->at, g->alignment, &start)) {
@@ -450,17 +453,118 @@ static pl_code parse(gguf *g, bool header_only, pl_error *e) {
     if (code != PL_OK) return code;
 
     code = take_tensors(g, &c, n_tensors, header_only, e);
-    if (code == PL_OK) code = index_names(g, &g->tensor_table, g->n_tensors, "tensor", e);
     return code == PL_OK ? code : pl_error_prefix(e, "%s", g->path);
 }
 
-pl_code gguf_open(const char *path, const gguf_options *options, gguf **out, pl_error *e) {
-    pl_error unseen; /* messages are built by prefixing, which needs one */
+static pl_code index_tensors(gguf *g, pl_error *e) {
+    pl_code code = index_names(g, &g->tensor_table, g->n_tensors, "tensor", e);
+    return code == PL_OK ? code : pl_error_prefix(e, "%s", g->path);
+}
+
+static pl_code open_one(const char *path, const gguf_options *options, gguf **out, pl_error *e);
+
+/* ---- split files ---- */
+
+/* A model may be split into NAME-00001-of-0000N.gguf and so on (llama.cpp, gguf-split): each part
+ * is a GGUF file with its own tensors and the keys split.no (from 0), split.count and
+ * split.tensors.count; the first has the model's keys. */
+#define SPLIT_DIGITS 5
+#define SPLIT_MAX 99999u
+#define SPLIT_ENDING ((size_t)(2 * SPLIT_DIGITS + 10)) /* of "-00001-of-00002.gguf" */
+
+/* The path of part `no` (from 1) of a split file one of whose parts lies at `path`; *out is the
+ * caller's. */
+static pl_code part_path(const char *path, uint32_t no, uint32_t count, char **out, pl_error *e) {
+    size_t size = strlen(path);
+    uint32_t of = 0;
+    char ending[SPLIT_ENDING + 1];
+    if (size <= SPLIT_ENDING || sscanf(path + size - SPLIT_ENDING, "-%*5u-of-%5u.gguf", &of) != 1 ||
+        of != count || strcmp(path + size - 5, ".gguf") != 0)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s: the file is one of %u parts, whose names must end in "
+                       "-00001-of-%05u.gguf and so on",
+                       path, count, count);
+    *out = mem_string(path, size);
+    if (*out == NULL) return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the index", path);
+    snprintf(ending, sizeof ending, "-%05u-of-%05u.gguf", no % (SPLIT_MAX + 1),
+             count % (SPLIT_MAX + 1));
+    memcpy(*out + size - SPLIT_ENDING, ending, SPLIT_ENDING);
+    return PL_OK;
+}
+
+static pl_code add_part(gguf *g, uint32_t no, uint32_t count, const gguf_options *options,
+                        pl_error *e) {
+    uint32_t says_no = 0, says_count = 0;
+    char *path = NULL;
+    gguf *part = NULL;
+    size_t n;
+    pl_code code = part_path(g->path, no, count, &path, e);
+    if (code == PL_OK) code = open_one(path, options, &part, e);
+    if (code == PL_OK) code = gguf_get_u32(part, "split.no", true, 0, SPLIT_MAX, &says_no, e);
+    if (code == PL_OK) code = gguf_get_u32(part, "split.count", true, 0, SPLIT_MAX, &says_count, e);
+    if (code == PL_OK && (says_no + 1 != no || says_count != count))
+        code = pl_fail(e, PL_ERR_FORMAT, "%s: found part %u of %u in it, expected part %u of %u",
+                       path, says_no + 1, says_count, no, count);
+    if (code != PL_OK) {
+        pl_error_prefix(e, "part %u of %u", no, count);
+        goto done;
+    }
+    if (!checked_add(g->n_tensors, part->n_tensors, &n) || n > GGUF_MAX_TENSORS) {
+        code = pl_fail(e, PL_ERR_FORMAT, "%s: its parts hold more than %" PRIu64 " tensors",
+                       g->path, GGUF_MAX_TENSORS);
+        goto done;
+    }
+    if (mem_reserve(&g->tensors, &g->tensors_capacity, n, sizeof *g->tensors) != 0) {
+        code = pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the index", g->path);
+        goto done;
+    }
+    if (part->n_tensors > 0)
+        memcpy(g->tensors + g->n_tensors, part->tensors, part->n_tensors * sizeof *g->tensors);
+    g->n_tensors = n;
+    g->parts[g->n_parts++] = part;
+    part = NULL;
+done:
+    gguf_close(part);
+    mem_free(path);
+    return code;
+}
+
+/* Opens the other parts of a split file and takes their tensors over. */
+static pl_code open_parts(gguf *g, const gguf_options *options, pl_error *e) {
+    uint32_t count = 0, no = 0, n_tensors = 0;
+    char *first = NULL;
+    pl_code code = gguf_get_u32(g, "split.count", false, 0, SPLIT_MAX, &count, e);
+    if (code != PL_OK || count < 2) return code;
+    code = gguf_get_u32(g, "split.no", true, 0, count - 1, &no, e);
+    if (code == PL_OK)
+        code = gguf_get_u32(g, "split.tensors.count", true, 0, (uint32_t)GGUF_MAX_TENSORS,
+                            &n_tensors, e);
+    if (code == PL_OK) code = part_path(g->path, 1, count, &first, e);
+    if (code != PL_OK) return code;
+    if (no > 0 || strcmp(first, g->path) != 0) {
+        code = pl_fail(e, PL_ERR_FORMAT, "%s: the file is part %u of %u; open the first, %s",
+                       g->path, no + 1, count, first);
+        mem_free(first);
+        return code;
+    }
+    mem_free(first);
+    if (options->header_only) return PL_OK;
+    g->parts = mem_zarray(count, sizeof *g->parts);
+    if (g->parts == NULL) return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the index", g->path);
+    for (uint32_t i = 2; i <= count && code == PL_OK; i++) code = add_part(g, i, count, options, e);
+    if (code == PL_OK && g->n_tensors != n_tensors)
+        code = pl_fail(e, PL_ERR_FORMAT,
+                       "%s: key 'split.tensors.count': found %u, but the %u parts hold %zu tensors",
+                       g->path, n_tensors, count, g->n_tensors);
+    return code;
+}
+
+/* One file, without its index of tensors. */
+static pl_code open_one(const char *path, const gguf_options *options, gguf **out, pl_error *e) {
     pl_code code;
     gguf *g;
 
     *out = NULL;
-    if (e == NULL) e = &unseen;
     g = mem_zalloc(sizeof *g);
     if (g == NULL) return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the index", path);
     g->seed = (uint64_t)(uintptr_t)g;
@@ -483,10 +587,28 @@ fail:
     return code;
 }
 
+pl_code gguf_open(const char *path, const gguf_options *options, gguf **out, pl_error *e) {
+    pl_error unseen; /* messages are built by prefixing, which needs one */
+    gguf *g;
+    if (e == NULL) e = &unseen;
+    pl_code code = open_one(path, options, out, e);
+    if (code != PL_OK) return code;
+    g = *out;
+    code = open_parts(g, options, e);
+    if (code == PL_OK) code = index_tensors(g, e);
+    if (code != PL_OK) {
+        gguf_close(g);
+        *out = NULL;
+    }
+    return code;
+}
+
 void gguf_close(gguf *g) {
     if (g == NULL) return;
     for (size_t i = 0; i < g->n_values; i++) mem_free((void *)(uintptr_t)g->values[i].key);
-    for (size_t i = 0; i < g->n_tensors; i++) mem_free((void *)(uintptr_t)g->tensors[i].name);
+    for (size_t i = 0; i < g->n_own_tensors; i++) mem_free((void *)(uintptr_t)g->tensors[i].name);
+    for (size_t i = 0; i < g->n_parts; i++) gguf_close(g->parts[i]);
+    mem_free(g->parts);
     mem_free(g->values);
     mem_free(g->tensors);
     mem_free(g->value_table.slots);

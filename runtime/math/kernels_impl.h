@@ -50,6 +50,13 @@ INLINE vf v_silu(vf x) {
     return v_div(x, v_add(v_set1(1.0f), e));
 }
 
+/* The tanh form, by 1/2 (1 + tanh u) = 1 / (1 + exp(-2 u)). */
+INLINE vf v_gelu(vf x) {
+    vf cubic = v_fma(v_mul(v_mul(x, x), x), v_set1(0.044715f), x);
+    vf e = v_exp(v_mul(cubic, v_set1(-1.5957691216057308f))); /* -2 sqrt(2 / pi) */
+    return v_div(x, v_add(v_set1(1.0f), e));
+}
+
 INLINE float v_max_lanes(vf a) {
     float lanes[VL], max = -INFINITY;
     v_store(lanes, a);
@@ -301,14 +308,69 @@ static void rms_norm(const float *x, const float *w, size_t n, float eps, float 
     for (i = 0; i < n; i++) y[i] = w ? x[i] * inverse * w[i] : x[i] * inverse;
 }
 
+/* The sum of (x - shift)^power over n values, power 1 or 2. */
+INLINE float sum_of(const float *x, size_t n, float shift, bool squared) {
+    vf sum[NORM_LANES], back = v_set1(shift);
+    size_t i = 0;
+    for (size_t k = 0; k < NORM_LANES; k++) sum[k] = v_zero();
+    for (; i + NORM_LANES * VL <= n; i += NORM_LANES * VL)
+        for (size_t k = 0; k < NORM_LANES; k++) {
+            vf v = v_sub(v_load(x + i + k * VL), back);
+            sum[k] = squared ? v_fma(v, v, sum[k]) : v_add(v, sum[k]);
+        }
+    for (; i + VL <= n; i += VL) {
+        vf v = v_sub(v_load(x + i), back);
+        sum[0] = squared ? v_fma(v, v, sum[0]) : v_add(v, sum[0]);
+    }
+    float total = v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+    for (; i < n; i++) total += squared ? (x[i] - shift) * (x[i] - shift) : x[i] - shift;
+    return total;
+}
+
+static void layer_norm(const float *x, const float *w, const float *b, size_t n, float eps,
+                       float *y) {
+    float mean = sum_of(x, n, 0, false) / (float)n;
+    float inverse = 1.0f / sqrtf(sum_of(x, n, mean, true) / (float)n + eps);
+    for (size_t i = 0; i < n; i++) {
+        float v = (x[i] - mean) * inverse;
+        if (w) v *= w[i];
+        y[i] = b ? v + b[i] : v;
+    }
+}
+
 static void add(float *x, const float *y, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] += y[i];
+}
+
+static void scale(float *x, size_t n, float s) {
+    for (size_t i = 0; i < n; i++) x[i] *= s;
+}
+
+static void softcap(float *x, size_t n, float c) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        v_store_part(x + i, v_softcap(v_load_part(x + i, m), v_set1(c)), m);
+    }
 }
 
 static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     for (size_t i = 0; i < n; i += VL) {
         size_t m = n - i < VL ? n - i : VL;
         v_store_part(y + i, v_mul(v_silu(v_load_part(gate + i, m)), v_load_part(up + i, m)), m);
+    }
+}
+
+static void gelu(const float *x, size_t n, float *y) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        v_store_part(y + i, v_gelu(v_load_part(x + i, m)), m);
+    }
+}
+
+static void geglu(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        v_store_part(y + i, v_mul(v_gelu(v_load_part(gate + i, m)), v_load_part(up + i, m)), m);
     }
 }
 
@@ -615,8 +677,13 @@ const kernels TABLE = {
     .matmul = matmul,
     .quantize_q8 = quantize_q8,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .add = add,
+    .scale = scale,
+    .softcap = softcap,
     .swiglu = swiglu,
+    .geglu = geglu,
+    .gelu = gelu,
     .rope = rope,
     .kv_store = kv_store,
     .attention = attention,

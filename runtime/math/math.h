@@ -73,8 +73,15 @@ struct kernels {
     void (*quantize_q8)(const float *x, size_t n, void *row);
 
     void (*rms_norm)(const float *x, const float *w, size_t n, float eps, float *y); /* y = x / sqrt(mean x^2 + eps) * w; y may be x; w may be NULL */
+    /* y = (x - mean x) / sqrt(mean (x - mean x)^2 + eps) * w + b; y may be x; w and b may be NULL */
+    void (*layer_norm)(const float *x, const float *w, const float *b, size_t n, float eps, float *y);
     void (*add)(float *x, const float *y, size_t n);                     /* x += y */
+    void (*scale)(float *x, size_t n, float s);                          /* x *= s */
+    void (*softcap)(float *x, size_t n, float c);                        /* x = c tanh(x / c) */
     void (*swiglu)(const float *gate, const float *up, size_t n, float *y); /* y = silu(gate) * up; y may be gate */
+    void (*geglu)(const float *gate, const float *up, size_t n, float *y);  /* the same with gelu(gate) */
+    /* y = gelu(x) in its tanh form (Hendrycks & Gimpel 2016): x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3); y may be x */
+    void (*gelu)(const float *x, size_t n, float *y);
     /* Rotates n_head heads of d dims in place; cs is [n_rot / 2][2] cos, sin of this position. interleaved: pairs
      * (2i, 2i+1); otherwise (i, i + n_rot/2) (NeoX). Dims from n_rot on stay. */
     void (*rope)(float *x, size_t n_head, size_t d, size_t n_rot, const float *cs, bool interleaved);

@@ -153,12 +153,47 @@ static void rms_norm(const float *x, const float *w, size_t n, float eps, float 
     for (size_t i = 0; i < n; i++) y[i] = w ? x[i] * inverse * w[i] : x[i] * inverse;
 }
 
+static void layer_norm(const float *x, const float *w, const float *b, size_t n, float eps,
+                       float *y) {
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i];
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    float inverse = 1.0f / sqrtf((float)(squares / (double)n) + eps);
+    for (size_t i = 0; i < n; i++) {
+        y[i] = (x[i] - (float)mean) * inverse;
+        if (w) y[i] *= w[i];
+        if (b) y[i] += b[i];
+    }
+}
+
 static void add(float *x, const float *y, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] += y[i];
 }
 
+static void scale(float *x, size_t n, float s) {
+    for (size_t i = 0; i < n; i++) x[i] *= s;
+}
+
+static void softcap(float *x, size_t n, float c) {
+    for (size_t i = 0; i < n; i++) x[i] = c * tanhf(x[i] / c);
+}
+
 static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+static float gelu_of(float x) {
+    float u = 0.79788456080286536f * (x + 0.044715f * x * x * x); /* sqrt(2 / pi) */
+    return x / (1.0f + expf(-2.0f * u));
+}
+
+static void gelu(const float *x, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) y[i] = gelu_of(x[i]);
+}
+
+static void geglu(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) y[i] = gelu_of(gate[i]) * up[i];
 }
 
 static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *cs,
@@ -290,8 +325,13 @@ const kernels kernels_scalar = {
     .matmul = matmul,
     .quantize_q8 = quantize_q8,
     .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
     .add = add,
+    .scale = scale,
+    .softcap = softcap,
     .swiglu = swiglu,
+    .geglu = geglu,
+    .gelu = gelu,
     .rope = rope,
     .kv_store = kv_store,
     .attention = attention,

@@ -1,7 +1,6 @@
 /* model.c: loading and letting go of a model; what its caches look like; its fingerprint. */
 #include "model/model.h"
 
-#include <math.h>
 #include <string.h>
 
 #include "base/checked.h"
@@ -9,15 +8,20 @@
 #include "base/mem.h"
 #include "model/weights.h"
 
-/* Lays out one cache block: for each layer its keys, then its values (math.h). */
+/* Lays out one cache block: for each layer that has keys and values of its own its keys, then its values (math.h). */
 static pl_code lay_out_block(model *m, pl_error *e) {
-    const hparams *hp = &m->hp;
     size_t item = kv_type_bytes(m->kv), at = 0;
-    for (uint32_t i = 0; i < hp->n_layer; i++) {
-        size_t k = (size_t)hp->n_head_kv * hp->d_k * KV_TILE * item, v = (size_t)hp->n_head_kv * hp->d_v * KV_TILE * item;
-        m->layers[i].attention = (attention_shape){
-            .type = m->kv, .n_head = hp->n_head, .n_head_kv = hp->n_head_kv, .d_k = hp->d_k, .d_v = hp->d_v,
-            .k_offset = at, .v_offset = at + k, .scale = 1.0f / sqrtf((float)hp->d_k)};
+    for (uint32_t i = 0; i < m->hp.n_layer; i++) {
+        attention_shape *a = &m->layers[i].attention;
+        const attention_shape *source = &m->layers[m->layers[i].kv_layer].attention;
+        if (source != a) {
+            a->k_offset = source->k_offset;
+            a->v_offset = source->v_offset;
+            continue;
+        }
+        size_t k = a->n_head_kv * a->d_k * KV_TILE * item, v = a->n_head_kv * a->d_v * KV_TILE * item;
+        a->k_offset = at;
+        a->v_offset = at + k;
         if (!checked_add(at, k + v, &at))
             return pl_fail(e, PL_ERR_FORMAT, "the keys and values of a token take more memory than there can be");
     }
@@ -46,6 +50,7 @@ static pl_code read_weights(const model_options *o, const model *m, pl_error *e)
     pl_code rc = report(o, 0, e);
     for (size_t i = 0; i < gguf_n_tensors(m->file) && !rc; i++) {
         const gguf_tensor *t = gguf_tensor_at(m->file, i);
+        if (weights_other_part(m, t->name)) continue;
         for (size_t at = 0; at < t->n_bytes && !rc; at += LOAD_CHUNK) {
             size_t n = t->n_bytes - at < LOAD_CHUNK ? t->n_bytes - at : LOAD_CHUNK;
             for (size_t k = 0; k < n; k += PAGE) sink = ((const uint8_t *)t->data)[at + k];
@@ -64,10 +69,10 @@ static pl_code load(const model_options *o, model *m, pl_error *e) {
     m->hp.n_vocab = (uint32_t)tokenizer_size(m->tok);
     m->kv = o->kv;
     if ((rc = choose_kernels(m, o->isa, e)) || o->vocab_only) return rc;
+    m->context = o->context;
 
     if ((rc = hparams_read(m, e)) || (rc = weights_bind(m, e)) || (rc = lay_out_block(m, e)))
         return pl_error_prefix(e, "%s", o->path);
-    m->context = o->context ? o->context : m->hp.context_trained;
     if ((rc = read_weights(o, m, e))) return rc;
     return team_open(o->threads ? o->threads : team_default_size(), &m->workers, e);
 }
@@ -87,7 +92,7 @@ pl_code model_load(const model_options *o, model **out, pl_error *e) {
 void model_free(model *m) {
     if (!m) return;
     team_close(m->workers);
-    mem_free(m->rope_freq);
+    for (size_t k = 0; k < LAYER_KINDS; k++) mem_free(m->rope[k].freq);
     mem_free(m->owned);
     mem_free(m->layers);
     tokenizer_free(m->tok);
@@ -99,6 +104,7 @@ void model_clear_slots(const void *user, uint8_t *block, size_t slot) {
     const model *m = user;
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         const attention_shape *a = &m->layers[i].attention;
+        if (m->layers[i].kv_layer != i) continue;
         size_t item = kv_type_bytes(a->type), row = a->d_v * item;
         for (size_t d = 0; d < a->n_head_kv * a->d_k; d++)
             memset(block + a->k_offset + (d * KV_TILE + slot) * item, 0, (KV_TILE - slot) * item);
@@ -149,10 +155,25 @@ static uint64_t hash_index(const gguf *g) {
     return h;
 }
 
-static uint64_t hash_hparams(const hparams *hp, uint64_t h) {
-    uint32_t n[] = {hp->n_layer, hp->n_embd, hp->n_head, hp->n_head_kv, hp->n_ff, hp->n_vocab, hp->d_k, hp->d_v, hp->n_rot};
-    float f[] = {hp->rms_eps, hp->rope_base, hp->rope_scale};
-    return hash_bytes(f, sizeof f, hash_bytes(n, sizeof n, hash_bytes(hp->arch->name, strlen(hp->arch->name), h)));
+/* What the weights are read as; the frequencies stand for all that RoPE's keys say, and for the context that chose them. */
+static uint64_t hash_hparams(const model *m, uint64_t h) {
+    const hparams *hp = &m->hp;
+    uint32_t n[] = {hp->n_layer, hp->n_embd, hp->n_vocab, hp->n_per_layer, hp->rope, hp->scaling.original};
+    float f[] = {hp->norm_eps, hp->embedding_scale, hp->residual_scale, hp->logit_scale, hp->logit_softcap, hp->temperature};
+    h = hash_bytes(hp->arch->name, strlen(hp->arch->name), h);
+    h = hash_bytes(f, sizeof f, hash_bytes(n, sizeof n, h));
+    for (uint32_t i = 0; i < hp->n_layer; i++) {
+        const layer *l = &m->layers[i];
+        const attention_shape *a = &l->attention;
+        uint64_t shape[] = {l->kind, l->rotated, l->n_ff, l->kv_layer, a->n_head, a->n_head_kv, a->d_k, a->d_v, a->window};
+        float scales[] = {a->scale, a->softcap};
+        h = hash_bytes(scales, sizeof scales, hash_bytes(shape, sizeof shape, h));
+    }
+    for (size_t k = 0; k < LAYER_KINDS; k++) {
+        h = hash_bytes(&m->rope[k].magnitude, sizeof m->rope[k].magnitude, h);
+        if (m->rope[k].n_rot) h = hash_bytes(m->rope[k].freq, m->rope[k].n_rot / 2 * sizeof *m->rope[k].freq, h);
+    }
+    return h;
 }
 
 pl_code model_fingerprint(model *m, uint64_t *out, pl_error *e) {
@@ -163,7 +184,7 @@ pl_code model_fingerprint(model *m, uint64_t *out, pl_error *e) {
         h.chunks = mem_array(h.n_chunks ? h.n_chunks : 1, sizeof *h.chunks);
         if (!h.chunks) return pl_fail(e, PL_ERR_MEMORY, "no memory for a fingerprint of %zu parts", h.n_chunks);
         team_run(m->workers, hash_chunks, &h);
-        uint64_t f = hash_bytes(h.chunks, h.n_chunks * sizeof *h.chunks, hash_hparams(&m->hp, hash_index(m->file)));
+        uint64_t f = hash_bytes(h.chunks, h.n_chunks * sizeof *h.chunks, hash_hparams(m, hash_index(m->file)));
         m->fingerprint = f ? f : 1; /* 0 stands for "not computed yet" */
         mem_free(h.chunks);
     }

@@ -1,7 +1,8 @@
-/* model.h: a loaded model: its hyper-parameters, its weights bound to the shapes that they must have, its tokenizer,
- * and the geometry of its caches. Immutable once loaded.
+/* model.h: a loaded model: its hyper-parameters, its weights bound to the shapes that they must
+ * have, its tokenizer, and the geometry of its caches. Immutable once loaded.
  *
- * Shapes are written [rows][columns]; E = n_embd, V = n_vocab, H = n_head, K = n_head_kv, D = head size. */
+ * Shapes are written [rows][columns]; E = n_embd, V = n_vocab; H = n_head, K = n_head_kv, D = head
+ * size and F = n_ff, which may differ from layer to layer. */
 #ifndef PERILUNE_MODEL_MODEL_H
 #define PERILUNE_MODEL_MODEL_H
 
@@ -15,29 +16,106 @@
 #include "math/math.h"
 #include "text/tokenizer.h"
 
-/* One row per architecture: what is read from its files, and how its layers are computed. */
+typedef enum { NORM_RMS, NORM_LAYER } norm_kind;
+/* The pairs that are rotated: none, (2i, 2i+1), (i, i + n_rot/2). */
+typedef enum { ROPE_NONE, ROPE_INTERLEAVED, ROPE_NEOX } rope_style;
+typedef enum { ACTIVATION_SILU, ACTIVATION_GELU } activation;     /* GELU in its tanh form */
+typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_ROW } qk_norm; /* over a head, or all of a row */
+
+#define PATTERN_IN_FILE UINT32_MAX
+
+/* One row per architecture: where it departs from the plain pre-norm decoder layer. Numbers are
+ * what holds when the file says nothing. Biases are used wherever a file has them. */
 typedef struct {
-    const char *name;           /* general.architecture */
-    bool rope_interleaved;      /* rotated pairs are (2i, 2i+1), not (i, i + n_rot/2) */
+    const char *name;               /* general.architecture */
+    norm_kind norm;                 /* of the stream, and of queries and keys */
+    bool no_pre_norm;               /* blocks read the stream as it is */
+    bool post_norm;                 /* what blocks add to the stream is normed */
+    bool parallel;                  /* without an ffn_norm, both blocks read the attn_norm's */
+    const char *ffn_norm;           /* its tensor's name; NULL: ffn_norm */
+    bool qkv_bias;                  /* required, not only used */
+    qk_norm qk_norm;
+    bool qk_norm_optional;          /* only models that have the tensors */
+    bool v_norm;                    /* values are normed per head, without weights */
+    bool values_from_keys;          /* a layer without attn_v takes the raw keys */
+    rope_style rope;
+    uint32_t no_rope_every;         /* layers with (i + 1) % n == 0 are not rotated; 0: all are */
+    bool rope_switch;               /* rope.scaling.finetuned = false: none are */
+    bool whole_attention_factor;    /* rope.scaling.attn_factor is YaRN's whole magnitude */
+    bool learned_positions;
+    activation activation;
+    bool ungated;                   /* no ffn_gate: down(activation(up)) */
+    bool scaled_embedding;          /* by sqrt(E) */
+    bool per_layer_embedding;
+    bool multipliers;               /* embedding_scale, residual_scale, logit_scale (divides) */
+    float attention_scale;          /* 0: 1 / sqrt(D) */
+    uint32_t wide_scale_layers;     /* a model of so many layers: 1 / sqrt(E / H) */
+    float attention_softcap, logit_softcap; /* 0: none */
+    bool windowed;                  /* attention.sliding_window counts */
+    uint32_t window;                /* when the file gives none; 0: no window */
+    uint32_t full_every;            /* of n layers the last sees all; 0: none; or PATTERN_IN_FILE */
+    bool window_unscaled;           /* RoPE scaling and factors are for the other layers */
+    float window_rope_base;         /* 0: that of the others */
 } arch_row;
 const arch_row *arch_find(gguf_string name); /* NULL: not supported */
+void arch_names(char *out, size_t size);     /* "llama, qwen2, ..." */
+
+/* RoPE of the layers of one kind: those that see all, those with a window. */
+typedef enum { LAYER_FULL, LAYER_WINDOW, LAYER_KINDS } layer_kind;
+typedef struct {
+    uint32_t n_rot;         /* dimensions of a head that it turns; 0: none */
+    float base;
+    bool scaled;            /* linear scaling, YaRN and factors hold */
+    double magnitude;       /* cos and sin are multiplied by it */
+    double *freq;           /* [n_rot / 2] radians per position */
+} rope_table;
+
+/* RoPE scaling (rope.scaling.*). Positions are divided by `factor`; with yarn (Peng et al. 2023)
+ * only those of frequencies that turn less than about beta_slow times in `original` positions, and
+ * none that turn more than beta_fast times. */
+typedef struct {
+    bool yarn;
+    bool magnitude_given;   /* attention_factor is all of it */
+    float factor, attention_factor, beta_fast, beta_slow, log_multiplier;
+    uint32_t original;      /* positions before the extension */
+} rope_scaling;
 
 typedef struct {
     const arch_row *arch;
-    uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, n_vocab;
-    uint32_t d_k, d_v;          /* head sizes of keys and values */
-    uint32_t n_rot;             /* dimensions of a head that RoPE turns */
-    uint32_t context_trained;
-    float rms_eps, rope_base, rope_scale; /* rope_scale: positions are divided by it (linear scaling); 1: none */
+    uint32_t n_layer, n_embd, n_vocab, context_trained;
+    uint32_t n_head, n_head_kv; /* of the first layer */
+    uint32_t n_predict;         /* blocks behind the layers that predict further tokens: not used */
+    uint32_t n_per_layer;       /* width of the per-layer embeddings; 0: none */
+    float norm_eps, embedding_scale, residual_scale, logit_scale, logit_softcap;
+    float temperature;          /* queries at p are scaled by 1 + t ln(1 + floor(p / original)) */
+    rope_style rope;
+    rope_scaling scaling;
 } hparams;
 
+/* [n] each. NULL weight: no such norm; NULL bias: none. */
+typedef struct { const float *weight, *bias; } norm_weights;
+
 typedef struct {
-    const float *attn_norm, *ffn_norm;              /* [E] */
-    matrix wq, wk, wv, wo;                          /* [H D][E], [K D][E], [K D][E], [E][H D] */
-    const float *bq, *bk, *bv, *bo;                 /* NULL: none */
-    matrix w_gate, w_up, w_down;                    /* [F][E], [F][E], [E][F] */
+    layer_kind kind;
+    bool rotated;               /* by RoPE */
+    uint32_t n_ff;              /* F */
+    uint32_t kv_layer;          /* whose keys and values it sees: its own, or an earlier layer's */
     attention_shape attention;
+    norm_weights attn_norm, attn_post_norm, ffn_norm, ffn_post_norm; /* [E] */
+    norm_weights q_norm, k_norm;        /* [D] or [H][D], by qk_norm and q_norm_rows, k_norm_rows */
+    bool q_norm_rows, k_norm_rows;      /* a row of weights for every head */
+    matrix wq, wk, wv, wo;              /* [H D][E], [K D][E], [K D][E], [E][H D]; no data: none */
+    const float *bq, *bk, *bv, *bo;     /* NULL: none */
+    matrix w_gate, w_up, w_down;        /* [F][E], [F][E], [E][F] */
+    const float *b_gate, *b_up, *b_down;
+    matrix per_layer_gate, per_layer_proj;  /* [P][E], [E][P] */
+    norm_weights per_layer_norm;            /* [E] */
+    float output_scale;                     /* of the stream, at the end of the layer */
 } layer;
+
+/* What the file holds beside the model: vision, audio, prediction heads. */
+typedef struct { const char *what; size_t n_tensors, n_bytes; } skipped_part;
+#define SKIPPED_PARTS 4
 
 typedef struct {
     const char *path;
@@ -60,12 +138,16 @@ typedef struct {
     team *workers;              /* NULL when vocab_only */
     const kernels *math;
     matrix embedding, output;   /* [V][E]; the same when tied */
-    const float *output_norm;   /* [E] */
-    double *rope_freq;          /* [n_rot / 2] radians per position */
+    matrix positions;           /* [context_trained][E]; no data: none are learned */
+    norm_weights output_norm;   /* [E] */
+    matrix per_layer_embedding, per_layer_proj; /* [V][n_layer P], [n_layer P][E] */
+    norm_weights per_layer_norm;                /* [P] */
+    rope_table rope[LAYER_KINDS];
     layer *layers;              /* [n_layer] */
+    skipped_part skipped[SKIPPED_PARTS]; /* those without a name are not there */
     size_t block_bytes;         /* of one cache block: KV_TILE tokens, all layers */
-    uint64_t n_params;
-    size_t n_bytes;             /* of all tensors */
+    uint64_t n_params;          /* weights of the tensors that are used */
+    size_t n_bytes;             /* of the tensors that are used */
     void *owned;                /* the vectors (norms, biases), as floats */
     uint64_t fingerprint;       /* 0: not computed yet */
 } model;
@@ -73,7 +155,8 @@ typedef struct {
 pl_code model_load(const model_options *o, model **out, pl_error *e);
 void model_free(model *m);      /* NULL is fine */
 
-/* Over all weights and hyper-parameters (XXH64), computed when first asked for: what a cache file must match. */
+/* Over all weights and hyper-parameters (XXH64), computed when first asked for: what a cache file
+ * must match. */
 pl_code model_fingerprint(model *m, uint64_t *out, pl_error *e);
 
 /* Zeroes the slots from `slot` on in a cache block of this model. */

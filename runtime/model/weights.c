@@ -1,5 +1,5 @@
-/* weights.c: see weights.h. Matrices point into the file's view; vectors (norms, biases, frequency factors) are small, and
- * are kept as floats whatever the file stores. */
+/* weights.c: see weights.h. Matrices point into the file's view; vectors (norms, biases, frequency
+ * factors) are small, and are kept as floats whatever the file stores. */
 #include "model/weights.h"
 
 #include <math.h>
@@ -31,142 +31,403 @@ static tensor_name name_of(int i, const char *part) {
 static void print_shape(const gguf_tensor *t, char *out, size_t size) {
     size_t at = 0;
     for (uint32_t d = 0; d < t->n_dims && at < size; d++)
-        at += (size_t)snprintf(out + at, size - at, "%s%llu", d ? ", " : "", (unsigned long long)t->ne[d]);
+        at += (size_t)snprintf(out + at, size - at, "%s%llu", d ? ", " : "",
+                               (unsigned long long)t->ne[d]);
 }
 
-/* The tensor of that name, of n_dims dimensions ne0 x ne1. *out is NULL when it is absent and not required. */
-static pl_code find(binder *b, const char *name, bool required, uint32_t n_dims, uint64_t ne0, uint64_t ne1,
-                    const gguf_tensor **out) {
+/* The tensor of that name, of n_dims dimensions ne0 x ne1. *out is NULL when it is absent and not
+ * required. */
+static pl_code find(binder *b, const char *name, bool required, uint32_t n_dims, uint64_t ne0,
+                    uint64_t ne1, const gguf_tensor **out) {
     const gguf_tensor *t = gguf_find_tensor(b->m->file, name);
     *out = t;
-    if (!t) return required ? pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' is missing", name) : PL_OK;
+    if (!t)
+        return required ? pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' is missing", name) : PL_OK;
     b->used[t - gguf_tensor_at(b->m->file, 0)] = true;
     uint64_t want[2] = {ne0, n_dims > 1 ? ne1 : 1};
     if (t->ne[0] != want[0] || t->ne[1] != want[1] || t->ne[2] != 1 || t->ne[3] != 1) {
         char found[100] = "";
         print_shape(t, found, sizeof found);
         return n_dims > 1
-            ? pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' has the shape [%s]; the hyper-parameters ask for [%llu, %llu]",
-                      name, found, (unsigned long long)ne0, (unsigned long long)ne1)
-            : pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' has the shape [%s]; the hyper-parameters ask for [%llu]",
-                      name, found, (unsigned long long)ne0);
+                   ? pl_fail(b->e, PL_ERR_FORMAT,
+                             "the tensor '%s' has the shape [%s]; the hyper-parameters ask for "
+                             "[%llu, %llu]",
+                             name, found, (unsigned long long)ne0, (unsigned long long)ne1)
+                   : pl_fail(
+                         b->e, PL_ERR_FORMAT,
+                         "the tensor '%s' has the shape [%s]; the hyper-parameters ask for [%llu]",
+                         name, found, (unsigned long long)ne0);
     }
     const weight_format *f = weight_format_of(t->type);
     if (!f || !f->to_float)
-        return pl_fail(b->e, PL_ERR_UNSUPPORTED, "the tensor '%s' has the type %s, which is not supported", name,
+        return pl_fail(b->e, PL_ERR_UNSUPPORTED,
+                       "the tensor '%s' has the type %s, which is not supported", name,
                        f ? f->name : "?");
     if (ne0 % f->block)
-        return pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' of type %s has rows of %llu weights, not a multiple of %zu",
+        return pl_fail(b->e, PL_ERR_FORMAT,
+                       "the tensor '%s' of type %s has rows of %llu weights, not a multiple of %zu",
                        name, f->name, (unsigned long long)ne0, f->block);
     return PL_OK;
 }
 
-static pl_code bind_matrix(binder *b, int i, const char *part, bool required, size_t n_in, size_t n_out, matrix *out) {
+static pl_code bind_matrix(binder *b, int i, const char *part, bool required, size_t n_in,
+                           size_t n_out, matrix *out) {
     tensor_name name = name_of(i, part);
     const gguf_tensor *t;
     pl_code rc = find(b, name.s, required, 2, n_in, n_out, &t);
     if (rc || !t) return rc;
     const weight_format *f = weight_format_of(t->type);
     if (!matrix_supported((weight_type)t->type))
-        return pl_fail(b->e, PL_ERR_UNSUPPORTED, "the tensor '%s' has the type %s, which is not supported", name.s,
-                       f->name);
-    *out = (matrix){.type = (weight_type)t->type, .n_in = n_in, .n_out = n_out, .row_bytes = n_in / f->block * f->bytes,
+        return pl_fail(b->e, PL_ERR_UNSUPPORTED,
+                       "the tensor '%s' has the type %s, which is not supported", name.s, f->name);
+    *out = (matrix){.type = (weight_type)t->type,
+                    .n_in = n_in,
+                    .n_out = n_out,
+                    .row_bytes = n_in / f->block * f->bytes,
                     .data = t->data};
     return PL_OK;
 }
 
-static pl_code bind_vector(binder *b, int i, const char *part, bool required, size_t n, const float **out) {
+/* Rows [first, first + n) of a matrix that holds several on top of one another. */
+static matrix rows_of(const matrix *w, size_t first, size_t n) {
+    matrix part = *w;
+    part.n_out = n;
+    part.data = (const uint8_t *)w->data + first * w->row_bytes;
+    return part;
+}
+
+static bool exists(const binder *b, int i, const char *part) {
+    return gguf_find_tensor(b->m->file, name_of(i, part).s) != NULL;
+}
+
+/* n_rows x n floats; n_rows 1 is a vector. */
+static pl_code bind_rows(binder *b, int i, const char *part, bool required, size_t n, size_t n_rows,
+                         const float **out) {
     tensor_name name = name_of(i, part);
     const gguf_tensor *t;
-    pl_code rc = find(b, name.s, required, 1, n, 1, &t);
+    pl_code rc = find(b, name.s, required, n_rows > 1 ? 2 : 1, n, n_rows, &t);
     if (rc || !t) return rc;
-    if (n > b->room) return pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' does not fit what the file says of itself", name.s);
-    weight_format_of(t->type)->to_float(t->data, b->vectors, n);
+    if (n * n_rows > b->room)
+        return pl_fail(b->e, PL_ERR_FORMAT,
+                       "the tensor '%s' does not fit what the file says of itself", name.s);
+    weight_format_of(t->type)->to_float(t->data, b->vectors, n * n_rows);
     *out = b->vectors;
-    b->vectors += n;
-    b->room -= n;
+    b->vectors += n * n_rows;
+    b->room -= n * n_rows;
     return PL_OK;
+}
+
+static pl_code bind_vector(binder *b, int i, const char *part, bool required, size_t n,
+                           const float **out) {
+    return bind_rows(b, i, part, required, n, 1, out);
+}
+
+/* A norm's weight and bias. */
+static pl_code bind_norm(binder *b, int i, const char *part, bool required, size_t n,
+                         norm_weights *out) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.weight", part);
+    pl_code rc = bind_vector(b, i, name, required, n, &out->weight);
+    if (rc || !out->weight) return rc;
+    snprintf(name, sizeof name, "%s.bias", part);
+    return bind_vector(b, i, name, false, n, &out->bias);
+}
+
+/* ---- layers ---- */
+
+/* Queries, keys and values: three matrices, or one that holds them in this order. */
+static pl_code bind_qkv(binder *b, int i) {
+    layer *l = &b->m->layers[i];
+    const attention_shape *a = &l->attention;
+    const arch_row *arch = b->m->hp.arch;
+    size_t E = b->m->hp.n_embd, q = a->n_head * a->d_k, k = a->n_head_kv * a->d_k,
+           v = a->n_head_kv * a->d_v;
+    bool own = l->kv_layer == (uint32_t)i, bias = arch->qkv_bias;
+    pl_code rc;
+    if (exists(b, i, "attn_qkv.weight") && own) {
+        matrix all = {0};
+        const float *biases = NULL;
+        if ((rc = bind_matrix(b, i, "attn_qkv.weight", true, E, q + k + v, &all)) ||
+            (rc = bind_vector(b, i, "attn_qkv.bias", bias, q + k + v, &biases)))
+            return rc;
+        l->wq = rows_of(&all, 0, q);
+        l->wk = rows_of(&all, q, k);
+        l->wv = rows_of(&all, q + k, v);
+        if (biases) l->bq = biases, l->bk = biases + q, l->bv = biases + q + k;
+        return PL_OK;
+    }
+    if ((rc = bind_matrix(b, i, "attn_q.weight", true, E, q, &l->wq)) ||
+        (rc = bind_vector(b, i, "attn_q.bias", bias, q, &l->bq)) || !own)
+        return rc;
+    bool optional = arch->values_from_keys && k == v;
+    if ((rc = bind_matrix(b, i, "attn_k.weight", true, E, k, &l->wk)) ||
+        (rc = bind_vector(b, i, "attn_k.bias", bias, k, &l->bk)) ||
+        (rc = bind_matrix(b, i, "attn_v.weight", !optional, E, v, &l->wv)) || !l->wv.data)
+        return rc;
+    return bind_vector(b, i, "attn_v.bias", bias, v, &l->bv);
+}
+
+/* Norms of queries or keys: one weight row for all heads, a row for each, or one over all of them.
+ */
+static pl_code bind_qk_norm(binder *b, int i, const char *part, size_t n_head, size_t d,
+                            norm_weights *out, bool *rows) {
+    const arch_row *arch = b->m->hp.arch;
+    tensor_name name = name_of(i, part);
+    const gguf_tensor *t = gguf_find_tensor(b->m->file, name.s);
+    bool required = !arch->qk_norm_optional;
+    if (arch->qk_norm == QK_NORM_ROW)
+        return bind_vector(b, i, part, required, n_head * d, &out->weight);
+    *rows = t && t->n_dims > 1;
+    return bind_rows(b, i, part, required, d, *rows ? n_head : 1, &out->weight);
+}
+
+static pl_code bind_attention(binder *b, int i) {
+    const hparams *hp = &b->m->hp;
+    layer *l = &b->m->layers[i];
+    const attention_shape *a = &l->attention;
+    size_t E = hp->n_embd, o = a->n_head * a->d_v;
+    pl_code rc;
+    if ((!hp->arch->no_pre_norm && (rc = bind_norm(b, i, "attn_norm", true, E, &l->attn_norm))) ||
+        (rc = bind_qkv(b, i)) ||
+        (rc = bind_matrix(b, i, "attn_output.weight", true, o, E, &l->wo)) ||
+        (rc = bind_vector(b, i, "attn_output.bias", false, E, &l->bo)))
+        return rc;
+    if (hp->arch->post_norm &&
+        (rc = bind_norm(b, i, "post_attention_norm", true, E, &l->attn_post_norm)))
+        return rc;
+    if (hp->arch->qk_norm == QK_NORM_NONE) return PL_OK;
+    if ((rc = bind_qk_norm(b, i, "attn_q_norm.weight", a->n_head, a->d_k, &l->q_norm,
+                           &l->q_norm_rows)) ||
+        l->kv_layer != (uint32_t)i)
+        return rc;
+    return bind_qk_norm(b, i, "attn_k_norm.weight", a->n_head_kv, a->d_k, &l->k_norm,
+                        &l->k_norm_rows);
+}
+
+/* The gate and the matrix beside it: two, or one that holds them in this order. */
+static pl_code bind_gate_and_up(binder *b, int i, size_t E, size_t F) {
+    layer *l = &b->m->layers[i];
+    const gguf_tensor *up = gguf_find_tensor(b->m->file, name_of(i, "ffn_up.weight").s);
+    pl_code rc;
+    if (!b->m->hp.arch->ungated && !exists(b, i, "ffn_gate.weight") && up && up->ne[1] == 2 * F) {
+        matrix both = {0};
+        if ((rc = bind_matrix(b, i, "ffn_up.weight", true, E, 2 * F, &both))) return rc;
+        l->w_gate = rows_of(&both, 0, F);
+        l->w_up = rows_of(&both, F, F);
+        return PL_OK;
+    }
+    if (!b->m->hp.arch->ungated &&
+        ((rc = bind_matrix(b, i, "ffn_gate.weight", true, E, F, &l->w_gate)) ||
+         (rc = bind_vector(b, i, "ffn_gate.bias", false, F, &l->b_gate))))
+        return rc;
+    if ((rc = bind_matrix(b, i, "ffn_up.weight", true, E, F, &l->w_up))) return rc;
+    return bind_vector(b, i, "ffn_up.bias", false, F, &l->b_up);
+}
+
+static pl_code bind_feed_forward(binder *b, int i) {
+    const arch_row *arch = b->m->hp.arch;
+    layer *l = &b->m->layers[i];
+    size_t E = b->m->hp.n_embd, F = l->n_ff;
+    const char *norm = arch->ffn_norm ? arch->ffn_norm : "ffn_norm";
+    pl_code rc;
+    if ((!arch->no_pre_norm && (rc = bind_norm(b, i, norm, !arch->parallel, E, &l->ffn_norm))) ||
+        (rc = bind_gate_and_up(b, i, E, F)) ||
+        (rc = bind_matrix(b, i, "ffn_down.weight", true, F, E, &l->w_down)) ||
+        (rc = bind_vector(b, i, "ffn_down.bias", false, E, &l->b_down)))
+        return rc;
+    return arch->post_norm ? bind_norm(b, i, "post_ffw_norm", true, E, &l->ffn_post_norm) : PL_OK;
 }
 
 static pl_code bind_layer(binder *b, int i) {
     const hparams *hp = &b->m->hp;
     layer *l = &b->m->layers[i];
-    size_t E = hp->n_embd, F = hp->n_ff;
-    size_t q = (size_t)hp->n_head * hp->d_k, k = (size_t)hp->n_head_kv * hp->d_k;
-    size_t v = (size_t)hp->n_head_kv * hp->d_v, o = (size_t)hp->n_head * hp->d_v;
+    const float *scale = NULL;
     pl_code rc;
-    if ((rc = bind_vector(b, i, "attn_norm.weight", true, E, &l->attn_norm)) ||
-        (rc = bind_matrix(b, i, "attn_q.weight", true, E, q, &l->wq)) ||
-        (rc = bind_matrix(b, i, "attn_k.weight", true, E, k, &l->wk)) ||
-        (rc = bind_matrix(b, i, "attn_v.weight", true, E, v, &l->wv)) ||
-        (rc = bind_matrix(b, i, "attn_output.weight", true, o, E, &l->wo)) ||
-        (rc = bind_vector(b, i, "attn_q.bias", false, q, &l->bq)) ||
-        (rc = bind_vector(b, i, "attn_k.bias", false, k, &l->bk)) ||
-        (rc = bind_vector(b, i, "attn_v.bias", false, v, &l->bv)) ||
-        (rc = bind_vector(b, i, "attn_output.bias", false, E, &l->bo)) ||
-        (rc = bind_vector(b, i, "ffn_norm.weight", true, E, &l->ffn_norm)) ||
-        (rc = bind_matrix(b, i, "ffn_gate.weight", true, E, F, &l->w_gate)) ||
-        (rc = bind_matrix(b, i, "ffn_up.weight", true, E, F, &l->w_up)) ||
-        (rc = bind_matrix(b, i, "ffn_down.weight", true, F, E, &l->w_down)))
+    if ((rc = bind_attention(b, i)) || (rc = bind_feed_forward(b, i))) return rc;
+    if (!hp->arch->per_layer_embedding) return PL_OK;
+    if ((rc = bind_vector(b, i, "layer_output_scale.weight", false, 1, &scale))) return rc;
+    if (scale) l->output_scale = *scale;
+    if (!hp->n_per_layer) return PL_OK;
+    if ((rc = bind_matrix(b, i, "inp_gate.weight", true, hp->n_embd, hp->n_per_layer,
+                          &l->per_layer_gate)) ||
+        (rc = bind_matrix(b, i, "proj.weight", true, hp->n_per_layer, hp->n_embd,
+                          &l->per_layer_proj)))
         return rc;
+    return bind_norm(b, i, "post_norm", true, hp->n_embd, &l->per_layer_norm);
+}
+
+/* ---- RoPE ---- */
+
+/* The frequencies' own factors: Llama 3's for any length, or LongRoPE's (Ding et al. 2024), the
+ * longer set of which is for contexts beyond the original one. Decided by the context given at
+ * load: a cache never changes its rotation. */
+static pl_code bind_rope_factors(binder *b, size_t n, const float **factors) {
+    model *m = b->m;
+    const float *longer = NULL, *shorter = NULL;
+    pl_code rc;
+    *factors = NULL;
+    if ((rc = bind_vector(b, -1, "rope_freqs.weight", false, n, factors)) ||
+        (rc = bind_vector(b, -1, "rope_factors_long.weight", false, n, &longer)) ||
+        (rc = bind_vector(b, -1, "rope_factors_short.weight", false, n, &shorter)))
+        return rc;
+    if (!*factors) *factors = m->context > m->hp.scaling.original ? longer : shorter;
+    for (size_t i = 0; *factors && i < n; i++)
+        if (!((*factors)[i] > 0))
+            return pl_fail(
+                b->e, PL_ERR_FORMAT,
+                "a RoPE factor (rope_freqs.weight or rope_factors_*.weight) is %g at %zu: "
+                "factors are positive",
+                (double)(*factors)[i], i);
     return PL_OK;
 }
 
-/* theta_i = base^(-2i/n_rot) / scale / factor_i: the factors are Llama 3's, as a tensor. */
+/* YaRN's place, counted in frequencies, where a wave turns `turns` times within the original
+ * positions. */
+static double yarn_place(const rope_table *r, const rope_scaling *s, double turns) {
+    return r->n_rot * log(s->original / (turns * 2 * 3.14159265358979323846)) /
+           (2 * log((double)r->base));
+}
+
+/* theta_i = base^(-2i/n_rot) / factor_i, and / scale where scaling holds: linear for all i; with
+ * YaRN (Peng et al. 2023) fully from the place of beta_slow on, not at all before that of
+ * beta_fast, and in proportion between. */
+static void compute_frequencies(rope_table *r, const rope_scaling *s, const float *factors) {
+    double low = 0, high = 0, scale = r->scaled ? (double)s->factor : 1;
+    bool yarn = r->scaled && s->yarn;
+    r->magnitude = r->scaled ? (double)s->attention_factor : 1;
+    if (yarn) {
+        low = fmax(0, floor(yarn_place(r, s, (double)s->beta_fast)));
+        high = fmin(r->n_rot - 1, ceil(yarn_place(r, s, (double)s->beta_slow)));
+        if (scale > 1 && !s->magnitude_given)
+            r->magnitude *=
+                (0.1 * log(scale) + 1) / (0.1 * (double)s->log_multiplier * log(scale) + 1);
+    }
+    for (size_t i = 0; i < r->n_rot / 2; i++) {
+        double theta = pow((double)r->base, -2.0 * (double)i / r->n_rot),
+               factor = factors ? (double)factors[i] : 1;
+        double scaled = yarn ? fmin(1, fmax(0, ((double)i - low) / fmax(0.001, high - low))) : 1;
+        r->freq[i] = scaled < 1 ? (theta * (1 - scaled) + theta / scale * scaled) / factor
+                                : theta / scale / factor;
+    }
+}
+
 static pl_code bind_rope(binder *b) {
     model *m = b->m;
-    size_t half = m->hp.n_rot / 2;
-    const float *factors = NULL;
-    pl_code rc = bind_vector(b, -1, "rope_freqs.weight", false, half, &factors);
-    if (rc) return rc;
-    m->rope_freq = mem_array(half, sizeof *m->rope_freq);
-    if (!m->rope_freq) return pl_fail(b->e, PL_ERR_MEMORY, "no memory for the RoPE frequencies");
-    for (size_t i = 0; i < half; i++) {
-        double factor = factors ? (double)factors[i] : 1;
-        if (!(factor > 0))
-            return pl_fail(b->e, PL_ERR_FORMAT, "the tensor 'rope_freqs.weight' holds %g at %zu: factors are positive",
-                           factor, i);
-        m->rope_freq[i] = pow((double)m->hp.rope_base, -2.0 * (double)i / m->hp.n_rot) / (double)m->hp.rope_scale / factor;
+    uint32_t n_rot = m->rope[LAYER_FULL].n_rot;
+    const float *factors;
+    pl_code rc;
+    if (m->hp.rope == ROPE_NONE) return PL_OK;
+    if ((rc = bind_rope_factors(b, n_rot / 2, &factors))) return rc;
+    for (size_t k = 0; k < LAYER_KINDS; k++) {
+        rope_table *r = &m->rope[k];
+        if (r->scaled && factors && r->n_rot != n_rot)
+            return pl_fail(
+                b->e, PL_ERR_FORMAT,
+                "the file has RoPE factors for %u frequencies; its layers with a window turn %u",
+                n_rot / 2, r->n_rot / 2);
+        r->freq = mem_array(r->n_rot / 2, sizeof *r->freq);
+        if (!r->freq) return pl_fail(b->e, PL_ERR_MEMORY, "no memory for the RoPE frequencies");
+        compute_frequencies(r, &m->hp.scaling, r->scaled ? factors : NULL);
     }
     return PL_OK;
+}
+
+/* ---- the rest ---- */
+
+static bool begins(const char *s, const char *with) { return !strncmp(s, with, strlen(with)); }
+
+const char *weights_other_part(const model *m, const char *name) {
+    static const struct { const char *prefix, *part; } parts[] = {
+        {"mm.a.", "audio"}, {"a.", "audio"}, {"mm.", "vision"}, {"v.", "vision"},
+        {"mtp.", "multi-token prediction"}, {"nextn.", "multi-token prediction"}};
+    unsigned block;
+    int end = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (begins(name, parts[i].prefix)) return parts[i].part;
+    if (sscanf(name, "blk.%4u.%n", &block, &end) != 1 || !end) return NULL;
+    if (block >= m->hp.n_layer)
+        return block - m->hp.n_layer < m->hp.n_predict ? "multi-token prediction" : NULL;
+    bool kv = begins(name + end, "attn_k") || begins(name + end, "attn_v");
+    return kv && m->layers[block].kv_layer != block ? "keys and values of layers that share others'"
+                                                    : NULL;
+}
+
+/* Counts the tensors that are used, notes the parts that are not, and refuses a tensor that nobody
+ * knows. */
+static pl_code account(binder *b) {
+    model *m = b->m;
+    for (size_t i = 0; i < gguf_n_tensors(m->file); i++) {
+        const gguf_tensor *t = gguf_tensor_at(m->file, i);
+        if (b->used[i]) {
+            m->n_params +=
+                t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]; /* the reader has checked the product */
+            m->n_bytes += t->n_bytes;
+            continue;
+        }
+        const char *part = weights_other_part(m, t->name);
+        skipped_part *s = m->skipped;
+        if (!part)
+            return pl_fail(
+                b->e, PL_ERR_UNSUPPORTED,
+                "the tensor '%s' is not part of the architecture '%s' as it is supported", t->name,
+                m->hp.arch->name);
+        while (s->what && strcmp(s->what, part))
+            s++; /* there are no more kinds than SKIPPED_PARTS */
+        s->what = part;
+        s->n_tensors++;
+        s->n_bytes += t->n_bytes;
+    }
+    return PL_OK;
+}
+
+static pl_code bind_ends(binder *b) {
+    model *m = b->m;
+    size_t E = m->hp.n_embd, V = m->hp.n_vocab, P = m->hp.n_per_layer;
+    pl_code rc;
+    if ((rc = bind_matrix(b, -1, "token_embd.weight", true, E, V, &m->embedding))) return rc;
+    m->output = m->embedding; /* tied, unless the file has its own */
+    if ((rc = bind_matrix(b, -1, "output.weight", false, E, V, &m->output)) ||
+        (rc = bind_norm(b, -1, "output_norm", true, E, &m->output_norm)))
+        return rc;
+    if (m->hp.arch->learned_positions && (rc = bind_matrix(b, -1, "position_embd.weight", true, E,
+                                                           m->hp.context_trained, &m->positions)))
+        return rc;
+    if (!P) return PL_OK;
+    if ((rc = bind_matrix(b, -1, "per_layer_token_embd.weight", true, P * m->hp.n_layer, V,
+                          &m->per_layer_embedding)) ||
+        (rc = bind_matrix(b, -1, "per_layer_model_proj.weight", true, E, P * m->hp.n_layer,
+                          &m->per_layer_proj)))
+        return rc;
+    return bind_norm(b, -1, "per_layer_proj_norm", true, P, &m->per_layer_norm);
+}
+
+/* Floats enough for every tensor that bind_rows may take: vectors, and norms with a row for every
+ * head. */
+static size_t count_floats(const gguf *g) {
+    size_t floats = 0;
+    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
+        const gguf_tensor *t = gguf_tensor_at(g, i);
+        const char *norm = strstr(t->name, "_norm.weight");
+        if (t->ne[1] * t->ne[2] * t->ne[3] == 1 || norm)
+            floats += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
+    }
+    return floats;
 }
 
 pl_code weights_bind(model *m, pl_error *e) {
-    binder b = {.m = m, .e = e};
-    size_t n = gguf_n_tensors(m->file), floats = 0;
+    binder b = {.m = m, .room = count_floats(m->file), .e = e};
+    size_t n = gguf_n_tensors(m->file);
     pl_code rc;
     b.used = mem_zarray(n ? n : 1, sizeof *b.used);
-    m->layers = mem_zarray(m->hp.n_layer, sizeof *m->layers);
-    for (size_t i = 0; i < n; i++) {
-        const gguf_tensor *t = gguf_tensor_at(m->file, i);
-        uint64_t count = t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]; /* the reader has checked the product */
-        if (t->ne[1] * t->ne[2] * t->ne[3] == 1) floats += count;
-        m->n_params += count;
-        m->n_bytes += t->n_bytes;
-    }
-    m->owned = mem_array(floats ? floats : 1, sizeof(float));
-    if (!b.used || !m->layers || !m->owned) {
-        rc = pl_fail(e, PL_ERR_MEMORY, "no memory for %u layers", m->hp.n_layer);
+    b.vectors = m->owned = mem_array(b.room ? b.room : 1, sizeof(float));
+    if (!b.used || !m->owned) {
+        rc = pl_fail(e, PL_ERR_MEMORY, "no memory for the vectors of %u layers", m->hp.n_layer);
         goto done;
     }
-    b.vectors = m->owned;
-    b.room = floats;
-
-    size_t E = m->hp.n_embd, V = m->hp.n_vocab;
-    if ((rc = bind_matrix(&b, -1, "token_embd.weight", true, E, V, &m->embedding))) goto done;
-    m->output = m->embedding; /* tied, unless the file has its own */
-    if ((rc = bind_matrix(&b, -1, "output.weight", false, E, V, &m->output)) ||
-        (rc = bind_vector(&b, -1, "output_norm.weight", true, E, &m->output_norm)) || (rc = bind_rope(&b)))
-        goto done;
+    if ((rc = bind_ends(&b)) || (rc = bind_rope(&b))) goto done;
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
         if ((rc = bind_layer(&b, (int)i))) goto done;
-    for (size_t i = 0; i < n; i++)
-        if (!b.used[i]) {
-            rc = pl_fail(e, PL_ERR_UNSUPPORTED, "the tensor '%s' is not part of the architecture '%s' as it is supported",
-                         gguf_tensor_at(m->file, i)->name, m->hp.arch->name);
-            goto done;
-        }
-    rc = PL_OK;
+    rc = account(&b);
 done:
     mem_free(b.used);
     return rc;

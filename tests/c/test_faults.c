@@ -278,13 +278,16 @@ TEST(a_tensor_of_another_shape_or_type_is_named_with_both) {
     check_edit(&(tiny_edit){.extra = "blk.2.attn_norm.weight"}, PL_ERR_UNSUPPORTED, "'blk.2.attn_norm.weight' is not part");
 }
 
-/* An array where a number is expected. */
-static void heads_per_layer(gguf_writer *w) {
-    gguf_add_numbers(w, "llama.attention.head_count_kv", GGUF_U32, (uint32_t[]){1, 1}, 2);
+/* Arrays of other than one number for each of the two layers, or of a number that cannot be. */
+static void heads_of_three_layers(gguf_writer *w) {
+    gguf_add_numbers(w, "llama.attention.head_count_kv", GGUF_U32, (uint32_t[]){1, 1, 1}, 3);
+}
+static void no_heads_in_layer_1(gguf_writer *w) {
+    gguf_add_numbers(w, "llama.attention.head_count_kv", GGUF_U32, (uint32_t[]){1, 0}, 2);
 }
 static void other_arch(gguf_writer *w) { gguf_add_string(w, "general.architecture", "mamba", 5); }
 static void arch_number(gguf_writer *w) { gguf_add_u32(w, "general.architecture", 3); }
-static void yarn(gguf_writer *w) { gguf_add_string(w, "llama.rope.scaling.type", "yarn", 4); }
+static void dynamic(gguf_writer *w) { gguf_add_string(w, "llama.rope.scaling.type", "dynamic", 7); }
 static void epsilon_word(gguf_writer *w) { gguf_add_string(w, "llama.attention.layer_norm_rms_epsilon", "small", 5); }
 static void epsilon_nan(gguf_writer *w) {
     gguf_add_raw(w, "llama.attention.layer_norm_rms_epsilon", GGUF_F32, (uint8_t[]){0, 0, 0xC0, 0x7F}, 4);
@@ -310,9 +313,11 @@ TEST(hyper_parameters_that_are_missing_out_of_range_or_contradict_one_another_ar
     check_edit(&(tiny_edit){.key = needed[0], .more = arch_number}, PL_ERR_FORMAT, "general.architecture");
     check_edit(&(tiny_edit){.key = needed[6], .more = epsilon_word}, PL_ERR_FORMAT, needed[6]);
     check_edit(&(tiny_edit){.key = needed[6], .more = epsilon_nan}, PL_ERR_FORMAT, needed[6]);
-    check_edit(&(tiny_edit){.more = yarn}, PL_ERR_UNSUPPORTED, "RoPE scaling of type 'yarn'");
-    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = heads_per_layer}, PL_ERR_FORMAT,
-               "llama.attention.head_count_kv");
+    check_edit(&(tiny_edit){.more = dynamic}, PL_ERR_UNSUPPORTED, "RoPE scaling of type 'dynamic'");
+    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = heads_of_three_layers}, PL_ERR_FORMAT,
+               "llama.attention.head_count_kv has 3 entries for 2 layers");
+    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = no_heads_in_layer_1}, PL_ERR_FORMAT,
+               "llama.attention.head_count_kv holds 0 at 1");
     check_number("llama.block_count", 0, PL_ERR_FORMAT, "llama.block_count");
     check_number("llama.block_count", 4097, PL_ERR_FORMAT, "llama.block_count");
     check_number("llama.block_count", 3, PL_ERR_FORMAT, "'blk.2.attn_norm.weight' is missing");

@@ -1040,6 +1040,105 @@ TEST(random_damage_does_no_harm) {
     free(bytes);
 }
 
+/* ---- split files ---- */
+
+typedef struct {
+    uint32_t file_no, file_count; /* in its name, from 1 */
+    uint16_t no, count;           /* what it says, from 0 */
+    int32_t n_tensors;            /* what it says of all parts */
+    const char *tensors[2];       /* NULL: fewer; tensor i of all holds weights[8 i ...] */
+    size_t first_weight;
+} part;
+
+/* Writes part p of the split file `stem`; its path, to be freed. */
+static char *write_part(const char *stem, const part *p) {
+    char *path = malloc(strlen(stem) + 32);
+    pl_error e;
+    gguf_writer *w = gguf_writer_new();
+    assert_non_null(path);
+    sprintf(path, "%s-%05u-of-%05u.gguf", stem, p->file_no, p->file_count);
+    gguf_add_raw(w, "split.no", GGUF_U16, &p->no, 2);
+    gguf_add_raw(w, "split.count", GGUF_U16, &p->count, 2);
+    gguf_add_raw(w, "split.tensors.count", GGUF_I32, &p->n_tensors, 4);
+    if (p->no == 0) gguf_add_string(w, "general.architecture", "llama", 5);
+    for (size_t i = 0; i < 2 && p->tensors[i]; i++)
+        gguf_add_tensor(w, p->tensors[i], TYPE_F32, 1, (uint64_t[]){8}, weights + p->first_weight + 8 * i);
+    if (gguf_write(w, path, &e)) fail_msg("%s", e.message);
+    gguf_writer_free(w);
+    return path;
+}
+
+/* A split file of three parts, one of them perhaps other than it should be; the error of opening its first part. */
+static pl_code open_split(const part *other, int missing, gguf **out, pl_error *e) {
+    const part parts[] = {{1, 3, 0, 3, 3, {NULL}, 0}, {2, 3, 1, 3, 3, {"a", "b"}, 0}, {3, 3, 2, 3, 3, {"c"}, 16}};
+    const char *stem = temp_path("");
+    char *first = NULL;
+    for (int i = 0; i < 3; i++) {
+        char *path = write_part(stem, other && other->file_no == parts[i].file_no ? other : &parts[i]);
+        if (i == missing) remove(path);
+        if (i == 0) first = path;
+        else free(path);
+    }
+    pl_code code = gguf_open(first, &mapped, out, e);
+    free(first);
+    return code;
+}
+
+TEST(the_first_part_of_a_split_file_opens_them_all) {
+    gguf *g;
+    pl_error e;
+    static const char *const names[] = {"a", "b", "c"};
+    if (open_split(NULL, -1, &g, &e)) fail_msg("%s", e.message);
+    assert_int_equal(gguf_n_tensors(g), 3);
+    for (size_t i = 0; i < 3; i++) {
+        const gguf_tensor *t = gguf_find_tensor(g, names[i]);
+        assert_non_null(t);
+        assert_memory_equal(t->data, weights + 8 * i, 8 * sizeof *weights);
+    }
+    assert_non_null(gguf_find(g, "general.architecture"));
+    gguf_close(g);
+}
+
+TEST(a_split_file_with_a_wrong_part_is_refused_and_the_part_is_named) {
+    const struct { part other; int missing; const char *says; } cases[] = {
+        {{0}, 1, "-00002-of-00003.gguf"},                                       /* the part is not there */
+        {{2, 3, 2, 3, 3, {"a", "b"}, 0}, -1, "found part 3 of 3 in it"},
+        {{3, 3, 2, 4, 3, {"c"}, 16}, -1, "found part 3 of 4 in it"},
+        {{3, 3, 2, 3, 3, {"b"}, 16}, -1, "found twice"},
+        {{3, 3, 2, 3, 3, {NULL}, 16}, -1, "but the 3 parts hold 2 tensors"},
+        {{1, 3, 1, 3, 3, {NULL}, 0}, -1, "the file is part 2 of 3"},
+        {{1, 4, 0, 3, 3, {NULL}, 0}, -1, "whose names must end in -00001-of-00003.gguf"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gguf *g = NULL;
+        pl_error e;
+        assert_int_not_equal(open_split(cases[i].other.file_no ? &cases[i].other : NULL, cases[i].missing, &g, &e), PL_OK);
+        assert_null(g);
+        if (!strstr(e.message, cases[i].says)) fail_msg("'%s' does not say '%s'", e.message, cases[i].says);
+    }
+}
+
+TEST(opening_a_split_file_without_memory_is_an_error_without_a_leak) {
+    const char *stem = temp_path("");
+    const part parts[] = {{1, 2, 0, 2, 2, {"a"}, 0}, {2, 2, 1, 2, 2, {"b"}, 8}};
+    char *first = write_part(stem, &parts[0]), *second = write_part(stem, &parts[1]);
+    long before = mem_live();
+    for (long n = 1;; n++) {
+        gguf *g = NULL;
+        pl_error e;
+        mem_fail_at(n);
+        pl_code code = gguf_open(first, &as_read, &g, &e);
+        bool reached = mem_asked() >= n;
+        mem_fail_at(0);
+        assert_true(reached ? code == PL_ERR_MEMORY : code == PL_OK);
+        gguf_close(g);
+        assert_int_equal(mem_live(), before);
+        if (!reached) break;
+    }
+    free(first);
+    free(second);
+}
+
 TEST(every_failing_allocation_is_an_error_without_a_leak) {
     const char *path = temp_path(".gguf");
     uint8_t q8[68], q4[36];
@@ -1141,6 +1240,9 @@ int main(void) {
         CASE(a_wrong_byte_anywhere_does_no_harm),
         CASE(random_damage_does_no_harm),
         CASE(every_failing_allocation_is_an_error_without_a_leak),
+        CASE(the_first_part_of_a_split_file_opens_them_all),
+        CASE(a_split_file_with_a_wrong_part_is_refused_and_the_part_is_named),
+        CASE(opening_a_split_file_without_memory_is_an_error_without_a_leak),
         CASE(the_parity_models_open),
         CASE(the_vocabularies_open),
     };

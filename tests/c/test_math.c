@@ -569,6 +569,92 @@ static void test_rms_norm_with_and_without_weights_and_in_place(void **unused) {
         }
 }
 
+static void test_gelu_and_geglu_are_the_tanh_form(void **unused) {
+    (void)unused;
+    static const size_t sizes[] = {1, 7, 8, 16, 31, 100, 1000};
+    EACH_TABLE (k)
+        for (size_t s = 0; s < COUNT(sizes); s++) {
+            size_t n = sizes[s];
+            float *gate = random_floats(n), *up = random_floats(n), *y = take(n * sizeof *y), *plain = take(n * sizeof *y);
+            for (size_t i = 0; i < n; i++) gate[i] *= i % 3 ? 2.0f : 20.0f;
+            k->gelu(gate, n, plain);
+            k->geglu(gate, up, n, y);
+            for (size_t i = 0; i < n; i++) {
+                double x = (double)gate[i], u = 0.79788456080286535588 * (x + 0.044715 * x * x * x);
+                /* 1/2 x (1 + tanh u), written so that nothing cancels; a rounding of u is one of 2 u in the exponent */
+                double want = x / (1 + exp(-2 * u)), bound = (10 + 8 * fabs(u)) * EPS * fabs(want) + 3e-37 * (1 + fabs(x));
+                check_near(k, "gelu", i, (double)plain[i], want, bound);
+                check_near(k, "geglu", i, (double)y[i], want * (double)up[i], (bound + EPS * fabs(want)) * fabs((double)up[i]) + 1e-37);
+            }
+            k->geglu(gate, up, n, up); /* in place: y may be either operand */
+            check_bits(k, "geglu in place", up, y, n);
+            k->gelu(gate, n, gate);
+            check_bits(k, "gelu in place", gate, plain, n);
+            free(gate);
+            free(up);
+            free(y);
+            free(plain);
+        }
+}
+
+static void test_gelu_is_x_far_out_and_zero_far_below(void **unused) {
+    (void)unused;
+    EACH_TABLE (k) {
+        float x[3] = {1e30f, -1e30f, 0};
+        k->gelu(x, 3, x);
+        assert_true(x[0] == 1e30f && x[1] == 0 && x[2] == 0);
+    }
+}
+
+static void test_layer_norm_with_and_without_weights_and_in_place(void **unused) {
+    (void)unused;
+    static const size_t sizes[] = {1, 5, 16, 33, 64, 67, 288, 2048, 5000};
+    EACH_TABLE (k)
+        for (size_t s = 0; s < COUNT(sizes); s++) {
+            size_t n = sizes[s];
+            float *x = random_floats(n), *w = random_floats(n), *b = random_floats(n), *y = take(n * sizeof *y),
+                  *plain = take(n * sizeof *y);
+            double mean = 0, variance = 0, eps = (double)1e-5f, largest = 0;
+            for (size_t i = 0; i < n; i++) x[i] += 2.0f; /* a mean that counts */
+            for (size_t i = 0; i < n; i++) mean += (double)x[i] / (double)n;
+            for (size_t i = 0; i < n; i++) variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+            for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)x[i]));
+            k->layer_norm(x, w, b, n, 1e-5f, y);
+            k->layer_norm(x, NULL, NULL, n, 1e-5f, plain);
+            for (size_t i = 0; i < n; i++) {
+                double want = ((double)x[i] - mean) / sqrt(variance + eps);
+                double bound = ((double)n / 16 + 20) * EPS * (fabs(want) + largest / sqrt(variance + eps));
+                check_near(k, "layer_norm without weights", i, (double)plain[i], want, bound);
+                check_near(k, "layer_norm", i, (double)y[i], want * (double)w[i] + (double)b[i],
+                           (bound + 2 * EPS) * (1 + fabs((double)w[i])) + 2 * EPS * fabs((double)b[i]));
+            }
+            k->layer_norm(x, w, b, n, 1e-5f, x);
+            check_bits(k, "layer_norm in place", x, y, n);
+            free(x);
+            free(w);
+            free(b);
+            free(y);
+            free(plain);
+        }
+}
+
+static void test_scale_and_softcap(void **unused) {
+    (void)unused;
+    EACH_TABLE (k)
+        for (size_t n = 0; n < 70; n++) {
+            float *x = random_floats(n), *y = take(n * sizeof *y);
+            memcpy(y, x, n * sizeof *y);
+            k->scale(y, n, 0.3f);
+            for (size_t i = 0; i < n; i++) assert_true(y[i] == x[i] * 0.3f);
+            for (size_t i = 0; i < n; i++) y[i] = x[i] *= i % 2 ? 100.0f : 3.0f;
+            k->softcap(y, n, 30.0f);
+            for (size_t i = 0; i < n; i++)
+                check_near(k, "softcap", i, (double)y[i], 30 * tanh((double)x[i] / 30), 30 * 4 * EPS);
+            free(x);
+            free(y);
+        }
+}
+
 static void test_add_adds(void **unused) {
     (void)unused;
     EACH_TABLE (k)
@@ -1010,6 +1096,10 @@ int main(void) {
         cmocka_unit_test(test_exp_is_within_two_ulp_and_exact_at_its_ends),
         cmocka_unit_test(test_swiglu_is_silu_of_gate_times_up),
         cmocka_unit_test(test_rms_norm_with_and_without_weights_and_in_place),
+        cmocka_unit_test(test_gelu_and_geglu_are_the_tanh_form),
+        cmocka_unit_test(test_gelu_is_x_far_out_and_zero_far_below),
+        cmocka_unit_test(test_layer_norm_with_and_without_weights_and_in_place),
+        cmocka_unit_test(test_scale_and_softcap),
         cmocka_unit_test(test_add_adds),
         cmocka_unit_test(test_rope_rotates_pairs_and_leaves_the_rest),
         cmocka_unit_test(test_max_and_sum_exp_over_a_vocabulary),

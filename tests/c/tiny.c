@@ -90,45 +90,150 @@ static void add_vocabulary(maker *m, uint32_t n) {
     free(text);
 }
 
+static void add_list(maker *m, const char *name, gguf_value_type type, const char *list) {
+    int32_t values[64];
+    uint8_t bools[64];
+    size_t n = 0;
+    for (char *at = (char *)(uintptr_t)list; n < 64; at++) {
+        values[n] = (int32_t)strtol(at, &at, 10);
+        bools[n] = values[n] != 0;
+        n++;
+        if (*at != ',') break;
+    }
+    gguf_add_numbers(m->w, name, type, type == GGUF_BOOL ? (void *)bools : values, n);
+}
+
+static void add_keys(maker *m, const tiny_shape *s, const char *arch) {
+    char name[128];
+#define KEY(part) (snprintf(name, sizeof name, "%s.%s", arch, part), name)
+    if (!edited(m, "general.architecture"))
+        gguf_add_string(m->w, "general.architecture", arch, strlen(arch));
+    gguf_add_string(m->w, "general.name", "tiny", 4);
+    add_u32(m, KEY("context_length"), s->context);
+    add_u32(m, KEY("embedding_length"), s->n_embd);
+    add_u32(m, KEY("block_count"), s->n_layer);
+    add_u32(m, KEY("feed_forward_length"), s->n_ff);
+    add_u32(m, KEY("attention.head_count"), s->n_head);
+    add_u32(m, KEY("attention.head_count_kv"), s->n_head_kv);
+    KEY(s->parts & TINY_LAYER_NORM ? "attention.layer_norm_epsilon"
+                                   : "attention.layer_norm_rms_epsilon");
+    if (!edited(m, name)) gguf_add_f32(m->w, name, 1e-5f);
+    if (s->head_size) {
+        add_u32(m, KEY("attention.key_length"), s->head_size);
+        add_u32(m, KEY("attention.value_length"), s->head_size);
+    }
+    if (s->n_rot) gguf_add_u32(m->w, KEY("rope.dimension_count"), s->n_rot);
+    for (const tiny_key *k = s->keys; k && k->name; k++) {
+        if (k->type == 'u') gguf_add_u32(m->w, KEY(k->name), (uint32_t)k->number);
+        else if (k->type == 'f') gguf_add_f32(m->w, KEY(k->name), (float)k->number);
+        else if (k->type == 'b') gguf_add_bool(m->w, KEY(k->name), k->number != 0);
+        else if (k->type == 's') gguf_add_string(m->w, KEY(k->name), k->text, strlen(k->text));
+        else add_list(m, KEY(k->name), k->type == 'B' ? GGUF_BOOL : GGUF_I32, k->text);
+    }
+    if (s->window_layers) {
+        add_list(m, KEY("attention.sliding_window_pattern"), GGUF_BOOL, s->window_layers);
+        gguf_add_u32(m->w, KEY("attention.key_length_swa"), s->head_size_window);
+        gguf_add_u32(m->w, KEY("attention.value_length_swa"), s->head_size_window);
+    }
+    if (s->n_shared) gguf_add_u32(m->w, KEY("attention.shared_kv_layers"), s->n_shared);
+    if (s->n_per_layer) gguf_add_u32(m->w, KEY("embedding_length_per_layer_input"), s->n_per_layer);
+    if (s->edit && s->edit->more) s->edit->more(m->w);
+#undef KEY
+}
+
+/* Layer i, or with i < 0 the model's own: a norm, with a bias where its kind has one. */
+static void add_norm(maker *m, const tiny_shape *s, const char *name, uint64_t n) {
+    char full[96];
+    snprintf(full, sizeof full, "%s.weight", name);
+    add(m, full, TYPE_F32, n, 1, 0.1f, 1);
+    snprintf(full, sizeof full, "%s.bias", name);
+    if (s->parts & TINY_LAYER_NORM) add(m, full, TYPE_F32, n, 1, 0.1f, 0);
+}
+
+static void add_matrix(maker *m, const tiny_shape *s, const char *name, uint64_t n_in,
+                       uint64_t n_out, float scale, bool bias) {
+    char full[96];
+    snprintf(full, sizeof full, "%s.weight", name);
+    add(m, full, s->type, n_in, n_out, scale, 0);
+    snprintf(full, sizeof full, "%s.bias", name);
+    if (bias) add(m, full, TYPE_F32, n_out, 1, 0.2f, 0);
+}
+
+static void add_layer(maker *m, const tiny_shape *s, uint32_t i, uint32_t D) {
+    bool window = s->window_layers && s->window_layers[2 * i] == '1';
+    bool own = i < s->n_layer - s->n_shared;
+    if (window) D = s->head_size_window;
+    uint32_t E = s->n_embd, q = s->n_head * D, k = s->n_head_kv * D;
+    float in = 1 / sqrtf((float)E), out = 1 / sqrtf((float)q), ff = 1 / sqrtf((float)s->n_ff);
+    unsigned has = s->parts;
+    char name[64];
+#define LAYER(part) (snprintf(name, sizeof name, "blk.%u.%s", i, part), name)
+    if (!(has & TINY_NO_PRE_NORMS)) add_norm(m, s, LAYER("attn_norm"), E);
+    if (has & TINY_FUSED_QKV) {
+        add_matrix(m, s, LAYER("attn_qkv"), E, q + 2 * k, 2 * in, has & TINY_QKV_BIAS);
+    } else {
+        add_matrix(m, s, LAYER("attn_q"), E, q, 2 * in, has & TINY_QKV_BIAS);
+        if (own) add_matrix(m, s, LAYER("attn_k"), E, k, 2 * in, has & TINY_QKV_BIAS);
+        if (own && (window || !(has & TINY_VALUES_FROM_KEYS)))
+            add_matrix(m, s, LAYER("attn_v"), E, k, in, has & TINY_QKV_BIAS);
+    }
+    if (has & (TINY_HEAD_NORMS | TINY_HEAD_NORM_ROWS | TINY_ROW_NORMS)) {
+        uint32_t n = has & TINY_ROW_NORMS ? q : D, n_k = has & TINY_ROW_NORMS ? k : D;
+        bool rows = has & TINY_HEAD_NORM_ROWS;
+        add(m, LAYER("attn_q_norm.weight"), TYPE_F32, n, rows ? s->n_head : 1, 0.1f, 1);
+        if (own)
+            add(m, LAYER("attn_k_norm.weight"), TYPE_F32, n_k, rows ? s->n_head_kv : 1, 0.1f, 1);
+    }
+    add_matrix(m, s, LAYER("attn_output"), q, E, out, has & TINY_O_BIAS);
+    if (has & TINY_POST_NORMS) add_norm(m, s, LAYER("post_attention_norm"), E);
+    if (has & TINY_FFN_NORM_IS_POST) add_norm(m, s, LAYER("post_attention_norm"), E);
+    else if (!(has & (TINY_NO_PRE_NORMS | TINY_NO_FFN_NORM))) add_norm(m, s, LAYER("ffn_norm"), E);
+    if (has & TINY_FUSED_UP) {
+        add_matrix(m, s, LAYER("ffn_up"), E, 2 * s->n_ff, 2 * in, false);
+    } else {
+        if (!(has & TINY_UNGATED))
+            add_matrix(m, s, LAYER("ffn_gate"), E, s->n_ff, 2 * in, has & TINY_FFN_BIAS);
+        add_matrix(m, s, LAYER("ffn_up"), E, s->n_ff, in, has & TINY_FFN_BIAS);
+    }
+    add_matrix(m, s, LAYER("ffn_down"), s->n_ff, E, ff, has & TINY_FFN_BIAS);
+    if (has & TINY_POST_NORMS) add_norm(m, s, LAYER("post_ffw_norm"), E);
+    if (has & TINY_OUTPUT_SCALE)
+        add(m, LAYER("layer_output_scale.weight"), TYPE_F32, 1, 1, 0.1f, 0.8f);
+    if (s->n_per_layer) {
+        add_matrix(m, s, LAYER("inp_gate"), E, s->n_per_layer, 2 * in, false);
+        add_matrix(m, s, LAYER("proj"), s->n_per_layer, E, in, false);
+        add_norm(m, s, LAYER("post_norm"), E);
+    }
+#undef LAYER
+}
+
 const char *tiny_model(const tiny_shape *s) {
     maker m = {.w = gguf_writer_new(), .seed = s->seed, .edit = s->edit};
     uint32_t D = s->head_size ? s->head_size : s->n_embd / s->n_head, E = s->n_embd;
-    float in = 1 / sqrtf((float)E), out = 1 / sqrtf((float)(s->n_head * D)), ff = 1 / sqrtf((float)s->n_ff);
-    char name[64];
     assert_non_null(m.w);
-    if (!edited(&m, "general.architecture")) gguf_add_string(m.w, "general.architecture", "llama", 5);
-    gguf_add_string(m.w, "general.name", "tiny", 4);
-    add_u32(&m, "llama.context_length", s->context);
-    add_u32(&m, "llama.embedding_length", E);
-    add_u32(&m, "llama.block_count", s->n_layer);
-    add_u32(&m, "llama.feed_forward_length", s->n_ff);
-    add_u32(&m, "llama.attention.head_count", s->n_head);
-    add_u32(&m, "llama.attention.head_count_kv", s->n_head_kv);
-    if (!edited(&m, "llama.attention.layer_norm_rms_epsilon"))
-        gguf_add_f32(m.w, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    if (s->head_size) {
-        add_u32(&m, "llama.attention.key_length", D);
-        add_u32(&m, "llama.attention.value_length", D);
-    }
-    if (s->edit && s->edit->more) s->edit->more(m.w);
+    add_keys(&m, s, s->arch ? s->arch : "llama");
     add_vocabulary(&m, s->n_vocab);
     add(&m, "token_embd.weight", s->type, E, s->n_vocab, 0.5f, 0);
-    add(&m, "output_norm.weight", TYPE_F32, E, 1, 0.1f, 1);
-    if (!s->tied) add(&m, "output.weight", s->type, E, s->n_vocab, 2 * in, 0);
+    add_norm(&m, s, "output_norm", E);
+    if (!s->tied) add(&m, "output.weight", s->type, E, s->n_vocab, 2 / sqrtf((float)E), 0);
     if (s->rope_factors) add(&m, "rope_freqs.weight", TYPE_F32, D / 2, 1, 1, 4);
-    for (uint32_t i = 0; i < s->n_layer; i++) {
-#define LAYER(part) (snprintf(name, sizeof name, "blk.%u.%s.weight", i, part), name)
-        add(&m, LAYER("attn_norm"), TYPE_F32, E, 1, 0.1f, 1);
-        add(&m, LAYER("attn_q"), s->type, E, s->n_head * D, 2 * in, 0);
-        add(&m, LAYER("attn_k"), s->type, E, s->n_head_kv * D, 2 * in, 0);
-        add(&m, LAYER("attn_v"), s->type, E, s->n_head_kv * D, in, 0);
-        add(&m, LAYER("attn_output"), s->type, s->n_head * D, E, out, 0);
-        add(&m, LAYER("ffn_norm"), TYPE_F32, E, 1, 0.1f, 1);
-        add(&m, LAYER("ffn_gate"), s->type, E, s->n_ff, 2 * in, 0);
-        add(&m, LAYER("ffn_up"), s->type, E, s->n_ff, in, 0);
-        add(&m, LAYER("ffn_down"), s->type, s->n_ff, E, ff, 0);
-#undef LAYER
+    if (s->parts & TINY_LONG_FACTORS) {
+        uint32_t half = (s->n_rot ? s->n_rot : D) / 2;
+        add(&m, "rope_factors_long.weight", TYPE_F32, half, 1, 1, 4);
+        add(&m, "rope_factors_short.weight", TYPE_F32, half, 1, 0.1f, 1);
     }
+    if (s->n_per_layer) {
+        uint32_t all = s->n_per_layer * s->n_layer;
+        add(&m, "per_layer_token_embd.weight", s->type, all, s->n_vocab, 0.5f, 0);
+        add(&m, "per_layer_model_proj.weight", s->type, E, all, 1, 0);
+        add_norm(&m, s, "per_layer_proj_norm", s->n_per_layer);
+    }
+    if (s->parts & TINY_POSITIONS) add(&m, "position_embd.weight", s->type, E, s->context, 0.3f, 0);
+    if (s->parts & TINY_VISION) {
+        add(&m, "v.blk.0.attn_q.weight", TYPE_F16, 32, 8, 1, 0);
+        add(&m, "mm.input_projection.weight", TYPE_F16, 32, 4, 1, 0);
+    }
+    for (uint32_t i = 0; i < s->n_layer; i++) add_layer(&m, s, i, D);
     if (s->edit && s->edit->extra) add(&m, s->edit->extra, TYPE_F32, 32, 1, 1, 0);
     const char *path = temp_path(".gguf");
     pl_error e;

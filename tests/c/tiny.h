@@ -1,4 +1,5 @@
-/* tiny.h: small random llama models written as GGUF files: what the suite computes with where no real model is. */
+/* tiny.h: small random models, of llama or another architecture, written as GGUF files: what the
+ * suite computes with where no real model is. */
 #ifndef PERILUNE_TESTS_TINY_H
 #define PERILUNE_TESTS_TINY_H
 
@@ -18,6 +19,27 @@ typedef struct {
     const char *extra;          /* a tensor of this name is added */
 } tiny_edit;
 
+/* A metadata key "ARCH.name": of type 'u' (u32), 'f', 'b' (bool), 's' (text), or an array of i32
+ * ('i') or bool ('B'), comma-separated. */
+typedef struct { const char *name; char type; double number; const char *text; } tiny_key;
+
+/* What a model has beside llama's tensors, or in their place. */
+enum {
+    TINY_LAYER_NORM = 1 << 0,      /* norms have biases, and their epsilon another key */
+    TINY_QKV_BIAS = 1 << 1, TINY_O_BIAS = 1 << 2, TINY_FFN_BIAS = 1 << 3,
+    TINY_FUSED_QKV = 1 << 4, TINY_FUSED_UP = 1 << 5, TINY_UNGATED = 1 << 6,
+    TINY_HEAD_NORMS = 1 << 7,      /* of queries and keys: one row of weights */
+    TINY_HEAD_NORM_ROWS = 1 << 8,  /* a row for each head */
+    TINY_ROW_NORMS = 1 << 9,       /* over all heads */
+    TINY_POST_NORMS = 1 << 10, TINY_NO_PRE_NORMS = 1 << 11,
+    TINY_FFN_NORM_IS_POST = 1 << 12, /* ffn_norm is called post_attention_norm */
+    TINY_NO_FFN_NORM = 1 << 13,
+    TINY_POSITIONS = 1 << 14, TINY_LONG_FACTORS = 1 << 15,
+    TINY_VISION = 1 << 16,         /* two tensors of another part */
+    TINY_OUTPUT_SCALE = 1 << 17,
+    TINY_VALUES_FROM_KEYS = 1 << 18  /* layers without a window have no attn_v */
+};
+
 typedef struct {
     weight_type type;           /* of the matrices */
     uint32_t n_layer, n_embd, n_head, n_head_kv, n_ff, context;
@@ -25,6 +47,14 @@ typedef struct {
     bool tied, rope_factors;
     uint32_t head_size;         /* 0: n_embd / n_head */
     uint64_t seed;
+    const char *arch;           /* NULL: llama */
+    unsigned parts;             /* TINY_... */
+    uint32_t n_rot;             /* 0: the head size */
+    const char *window_layers;  /* "1,0,...": which slide, with head_size_window; NULL: no key */
+    uint32_t head_size_window;
+    uint32_t n_shared;          /* layers at the end without keys and values of their own */
+    uint32_t n_per_layer;       /* width of per-layer embeddings */
+    const tiny_key *keys;       /* until one without a name; NULL: none */
     const tiny_edit *edit;      /* NULL: a sound model */
 } tiny_shape;
 
