@@ -19,13 +19,18 @@ typedef struct {
     const char *name;    /* "Q4_0", as GGUF tools print it; NULL: no such type */
     size_t block;        /* weights per block */
     size_t bytes;        /* bytes per block */
-    /* n: weights, a multiple of block. from_float rounds to nearest; NULL: not offered. */
+    /* n: weights, a multiple of block. from_float rounds to nearest, the K formats and IQ4 with
+     * the best of several scales for each group; NULL: not offered. */
     void (*to_float)(const void *blocks, float *out, size_t n);
     void (*from_float)(const float *in, void *blocks, size_t n);
 } weight_format;
 
 /* NULL for a number that the format does not define. */
 const weight_format *weight_format_of(uint32_t type);
+
+/* What the 16 codes of IQ4_NL and IQ4_XS stand for, in steps of the block's scale; ascending and
+ * denser about zero, where most weights are (ggml-common.h, kvalues_iq4nl). */
+extern const int8_t iq4_levels[16];
 
 /* IEEE 754 binary16 and bfloat16, round to nearest even. */
 float half_to_float(uint16_t h);

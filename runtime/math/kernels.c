@@ -67,7 +67,16 @@ bool matrix_supported(weight_type type) {
     case TYPE_BF16:
     case TYPE_Q8_0:
     case TYPE_Q4_0:
-    case TYPE_Q6_K: return true;
+    case TYPE_Q4_1:
+    case TYPE_Q5_0:
+    case TYPE_Q5_1:
+    case TYPE_Q2_K:
+    case TYPE_Q3_K:
+    case TYPE_Q4_K:
+    case TYPE_Q5_K:
+    case TYPE_Q6_K:
+    case TYPE_IQ4_NL:
+    case TYPE_IQ4_XS: return true;
     default: return false;
     }
 }

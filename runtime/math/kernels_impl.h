@@ -6,6 +6,7 @@
 #include <float.h>
 #include <math.h>
 
+#include "math/quants.h"
 #include "math/simd.h"
 #include "math/tables.h"
 
@@ -136,66 +137,71 @@ INLINE void prefetch(const uint8_t *p, size_t ahead) {
     __builtin_prefetch((const void *)((uintptr_t)p + ahead));
 }
 
-#define Q6_K_PARTS 8 /* blocks of 32 in a block of Q6_K */
-
-/* n blocks of 32 quantized weights, from the b-th of a row. */
-typedef struct {
-    vb q;
-    vb groups; /* Q6_K: scales within the blocks */
-    vf scale;
-} quants;
-
-INLINE quants load_quants(weight_type type, const uint8_t *row, size_t b, size_t n) {
-    quants w = {0};
-    if (type == TYPE_Q8_0) {
-        w.q = v_weights_q8_0(row + b * 34, n);
-        w.scale = v_scales_q8_0(row + b * 34, n);
-    } else if (type == TYPE_Q4_0) {
-        w.q = v_weights_q4_0(row + b * 18, n);
-        w.scale = v_scales_q4_0(row + b * 18, n);
-    } else {
-        const uint8_t *p = row + b / Q6_K_PARTS * 210;
-        w.q = v_weights_q6_k(p, b % Q6_K_PARTS);
-        w.groups = v_group_scales_q6_k(p, b % Q6_K_PARTS);
-        w.scale = v_scales_q6_k(p);
-    }
-    return w;
-}
-
-/* Where about the b-th block of 32 lies in its row, for prefetching. */
-INLINE size_t quants_at(weight_type type, size_t b) {
-    return type == TYPE_Q8_0 ? b * 34 : type == TYPE_Q4_0 ? b * 18 : b * 210 / Q6_K_PARTS;
-}
-
-INLINE int quants_offset(weight_type type) {
-    return type == TYPE_Q8_0 ? OFFSET_Q8_0 : type == TYPE_Q4_0 ? OFFSET_Q4_0 : OFFSET_Q6_K;
-}
-
-INLINE vf dot_quants(weight_type type, quants w, vb x, vb offset) {
-    return type == TYPE_Q6_K ? v_dot_groups(w.q, x, offset, w.groups) : v_dot(w.q, x, offset);
-}
-
-/* float_step for quantized weights, n blocks of 32 (Q_BLOCKS, or fewer at the end): the integers of
- * a block are summed exactly, and come in as float times the two scales. */
+/* What n blocks of 32, from the b-th, add to the sums once their weights are loaded: the integers
+ * of a block are summed exactly, and come in as float times the two scales; then the minima, if
+ * each block or group brings its own, times sums of activations. */
 INLINE void quant_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b, size_t n,
-                       vf acc[TILE_OUT][TILE_ROWS]) {
-    quants w[TILE_OUT];
-    UNROLL
-    for (size_t o = 0; o < n_o; o++) {
-        const uint8_t *row = t.w + o * t.w_stride;
-        if (n_r == 1) prefetch(row + quants_at(type, b), TILE_OUT * t.w_stride);
-        w[o] = load_quants(type, row, b, n);
-    }
+                       const quants w[TILE_OUT], vf acc[TILE_OUT][TILE_ROWS]) {
     UNROLL
     for (size_t r = 0; r < n_r; r++) {
         const uint8_t *p = t.x + r * t.x_stride;
         vb x = v_act((const int8_t *)p + b * ACT_BLOCK, n);
         vb offset = v_act_offset(x, quants_offset(type));
-        vf x_scale = v_act_scales((const float *)(p + act_q8_d_offset(t.n_in)) + b, n);
+        vf x_scale = v_block_floats((const float *)(p + act_q8_d_offset(t.n_in)) + b, n);
         UNROLL
         for (size_t o = 0; o < n_o; o++)
             acc[o][r] = v_fma(dot_quants(type, w[o], x, offset), v_mul(w[o].scale, x_scale),
                               acc[o][r]);
+        if (minima_of(type) == MINIMA_OF_BLOCKS || minima_of(type) == MINIMA_OF_GROUPS) {
+            vf sums = minima_of(type) == MINIMA_OF_GROUPS
+                          ? v_mul(v_act_sums(x), x_scale)
+                          : v_block_floats((const float *)(p + act_q8_s_offset(t.n_in)) + b, n);
+            UNROLL
+            for (size_t o = 0; o < n_o; o++) acc[o][r] = v_fma(w[o].min, sums, acc[o][r]);
+        }
+    }
+}
+
+/* float_step for blocks of 32: n of them (Q_BLOCKS, or fewer at the end). */
+INLINE void block_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b, size_t n,
+                       vf acc[TILE_OUT][TILE_ROWS]) {
+    quants w[TILE_OUT];
+    UNROLL
+    for (size_t o = 0; o < n_o; o++) {
+        const uint8_t *p = t.w + o * t.w_stride + b * quant_bytes(type);
+        if (n_r == 1) prefetch(p, TILE_OUT * t.w_stride);
+        w[o] = load_blocks(type, p, n);
+    }
+    quant_step(type, n_o, n_r, t, b, n, w, acc);
+}
+
+/* float_step for a block of 256; b is its first block of 32. Parts are unrolled, so that their
+ * shifts are constants. */
+INLINE void super_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b,
+                       vf acc[TILE_OUT][TILE_ROWS]) {
+    super_scales s[TILE_OUT];
+    quants w[TILE_OUT];
+    size_t at = b / PARTS * quant_bytes(type);
+    UNROLL
+    for (size_t o = 0; o < n_o; o++)
+        s[o] = load_super_scales(type, t.w + o * t.w_stride + at);
+    UNROLL
+    for (size_t part = 0; part < PARTS; part += Q_BLOCKS) {
+        UNROLL
+        for (size_t o = 0; o < n_o; o++) {
+            const uint8_t *p = t.w + o * t.w_stride + at;
+            if (n_r == 1) prefetch(p + quant_bytes(type) * part / PARTS, TILE_OUT * t.w_stride);
+            w[o] = load_part(type, p, s + o, part);
+        }
+        quant_step(type, n_o, n_r, t, b + part, Q_BLOCKS, w, acc);
+    }
+    if (minima_of(type) != MINIMA_OF_PARTS) return;
+    UNROLL
+    for (size_t r = 0; r < n_r; r++) {
+        const uint8_t *p = t.x + r * t.x_stride + act_q8_s_offset(t.n_in);
+        vf sums = v_load_8((const float *)p + b);
+        UNROLL
+        for (size_t o = 0; o < n_o; o++) acc[o][r] = v_fma(v_load_8(s[o].min), sums, acc[o][r]);
     }
 }
 
@@ -212,17 +218,14 @@ INLINE void tile(weight_type type, size_t n_o, size_t n_r, operands t) {
         size_t i = 0;
         for (; i + VL <= t.n_in; i += VL) float_step(type, n_o, n_r, t, i, VL, acc);
         if (i < t.n_in) float_step(type, n_o, n_r, t, i, t.n_in - i, acc);
-    } else if (type == TYPE_Q6_K) { /* by whole blocks, so that a part's shifts are constants */
-        for (size_t b = 0; b < t.n_in / ACT_BLOCK; b += Q6_K_PARTS) {
-            UNROLL
-            for (size_t part = 0; part < Q6_K_PARTS; part += Q_BLOCKS)
-                quant_step(type, n_o, n_r, t, b + part, Q_BLOCKS, acc);
-        }
+    } else if (has_parts(type)) {
+        for (size_t b = 0; b < t.n_in / ACT_BLOCK; b += PARTS)
+            super_step(type, n_o, n_r, t, b, acc);
     } else {
         size_t b = 0, n_blocks = t.n_in / ACT_BLOCK;
         for (; b + Q_BLOCKS <= n_blocks; b += Q_BLOCKS)
-            quant_step(type, n_o, n_r, t, b, Q_BLOCKS, acc);
-        for (; b < n_blocks; b++) quant_step(type, n_o, n_r, t, b, 1, acc);
+            block_step(type, n_o, n_r, t, b, Q_BLOCKS, acc);
+        for (; b < n_blocks; b++) block_step(type, n_o, n_r, t, b, 1, acc);
     }
     UNROLL
     for (size_t r = 0; r < n_r; r++) {
@@ -231,11 +234,12 @@ INLINE void tile(weight_type type, size_t n_o, size_t n_r, operands t) {
     }
 }
 
-/* All rows against n_o outputs, whose weights stay in the nearest cache meanwhile. */
+/* All rows against n_o outputs, whose weights stay in the nearest cache meanwhile. The few outputs
+ * that fill no tile are taken row by row: not worth the code of more tiles for every type. */
 INLINE void tile_rows(weight_type type, size_t n_o, size_t n_rows, operands t) {
     size_t r = 0, step;
     for (; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
-        size_t left = n_rows - r;
+        size_t left = n_o == TILE_OUT ? n_rows - r : 1;
         step = left >= TILE_ROWS ? TILE_ROWS : left >= 2 ? 2 : 1;
         if (step == TILE_ROWS) tile(type, n_o, TILE_ROWS, t);
         else if (step == 2) tile(type, n_o, 2, t);
@@ -281,7 +285,16 @@ static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x,
     case TYPE_BF16: matmul_of(TYPE_BF16, all, n_out, n_rows); break;
     case TYPE_Q8_0: matmul_of(TYPE_Q8_0, all, n_out, n_rows); break;
     case TYPE_Q4_0: matmul_of(TYPE_Q4_0, all, n_out, n_rows); break;
+    case TYPE_Q4_1: matmul_of(TYPE_Q4_1, all, n_out, n_rows); break;
+    case TYPE_Q5_0: matmul_of(TYPE_Q5_0, all, n_out, n_rows); break;
+    case TYPE_Q5_1: matmul_of(TYPE_Q5_1, all, n_out, n_rows); break;
+    case TYPE_Q2_K: matmul_of(TYPE_Q2_K, all, n_out, n_rows); break;
+    case TYPE_Q3_K: matmul_of(TYPE_Q3_K, all, n_out, n_rows); break;
+    case TYPE_Q4_K: matmul_of(TYPE_Q4_K, all, n_out, n_rows); break;
+    case TYPE_Q5_K: matmul_of(TYPE_Q5_K, all, n_out, n_rows); break;
     case TYPE_Q6_K: matmul_of(TYPE_Q6_K, all, n_out, n_rows); break;
+    case TYPE_IQ4_NL: matmul_of(TYPE_IQ4_NL, all, n_out, n_rows); break;
+    case TYPE_IQ4_XS: matmul_of(TYPE_IQ4_XS, all, n_out, n_rows); break;
     default: assert(false); /* a matrix is only made of types that have a kernel */
     }
 }

@@ -67,62 +67,138 @@ static float dot_float(weight_type type, const uint8_t *row, size_t n, const flo
     return (float)sum;
 }
 
-/* Q8_0: a half scale, then 32 int8. */
-static float dot_q8_0(const uint8_t *row, size_t n, const int8_t *q, const float *d) {
-    double sum = 0;
-    for (size_t b = 0; b < n / 32; b++, row += 34, q += 32) {
-        int dot = 0;
-        for (int i = 0; i < 32; i++) dot += (int8_t)row[2 + i] * q[i];
-        sum += (double)half_to_float(read_u16(row)) * (double)d[b] * dot;
-    }
-    return (float)sum;
+/* 32 weights of a row, as all quantized formats read: weight i is
+ * d * scale[i / 16] * q[i] - dmin * min[i / 16]. */
+typedef struct {
+    float d, dmin;
+    int q[32], scale[2], min[2];
+} part;
+
+/* One scale and one minimum for all 32. */
+static part part_of(float d, int scale, float dmin, int min) {
+    return (part){.d = d, .dmin = dmin, .scale = {scale, scale}, .min = {min, min}};
 }
 
-/* Q4_0: a half scale, then 16 bytes: weights 0..15 in the low nibbles, 16..31 in the high ones,
- * each plus 8. */
-static float dot_q4_0(const uint8_t *row, size_t n, const int8_t *q, const float *d) {
-    double sum = 0;
-    for (size_t b = 0; b < n / 32; b++, row += 18, q += 32) {
-        int dot = 0;
-        for (int i = 0; i < 16; i++)
-            dot += ((row[2 + i] & 15) - 8) * q[i] + ((row[2 + i] >> 4) - 8) * q[16 + i];
-        sum += (double)half_to_float(read_u16(row)) * (double)d[b] * dot;
-    }
-    return (float)sum;
-}
+static float read_half(const uint8_t *p) { return half_to_float(read_u16(p)); }
 
-/* Q6_K, 256 weights: 128 bytes with their low 4 bits, 64 with the upper 2, an int8 scale for every
- * 16 of them, a half scale for all. By halves of 128 weights: their quarters of 32 lie in the low
- * nibbles (the first two) and the high ones (the last two) of the same 64 bytes, and in two bits
- * each, the first in the lowest, of the same 32 bytes. Each weight is plus 32. */
-static float dot_q6_k(const uint8_t *row, size_t n, const int8_t *q, const float *d) {
-    double sum = 0;
-    for (size_t b = 0; b < n / 32; b++, q += 32) {
-        const uint8_t *block = row + b / 8 * 210;
-        size_t half = b / 4 % 2, quarter = b % 4;
-        const uint8_t *low = block + 64 * half + 32 * (quarter % 2);
-        const uint8_t *upper = block + 128 + 32 * half;
-        int low_shift = quarter < 2 ? 0 : 4, upper_shift = 2 * (int)quarter, dot = 0;
-        for (size_t g = 0; g < 2; g++) {
-            int group = 0;
-            for (size_t i = 16 * g; i < 16 * g + 16; i++) {
-                int w = (low[i] >> low_shift & 15) | (upper[i] >> upper_shift & 3) << 4;
-                group += (w - 32) * q[i];
-            }
-            dot += group * (int8_t)block[192 + b % 8 * 2 + g];
+/* Codes of four bits in 16 bytes: 0 to 15 in the low nibbles, 16 to 31 in the high ones. */
+static int nibble(const uint8_t *p, int i) { return i < 16 ? p[i] & 15 : p[i - 16] >> 4; }
+
+/* Blocks of 32. Q8_0: a half d, 32 int8. Q4_0: d, 16 bytes of nibbles, each plus 8. Q4_1: d, a half
+ * m, nibbles; m is added. Q5_0: d, 4 bytes with the upper bits in order, nibbles; each plus 16.
+ * Q5_1: d, m, upper bits, nibbles. IQ4_NL: d, nibbles that choose one of 16 levels. */
+static part read_block(weight_type type, const uint8_t *p) {
+    part w = part_of(read_half(p), 1, 0, 1);
+    if (type == TYPE_Q4_1 || type == TYPE_Q5_1) w.dmin = -read_half(p + 2);
+    for (int i = 0; i < 32; i++) {
+        switch (type) {
+        case TYPE_Q8_0: w.q[i] = (int8_t)p[2 + i]; break;
+        case TYPE_Q4_0: w.q[i] = nibble(p + 2, i) - 8; break;
+        case TYPE_Q4_1: w.q[i] = nibble(p + 4, i); break;
+        case TYPE_Q5_0: w.q[i] = (nibble(p + 6, i) | (p[2 + i / 8] >> i % 8 & 1) << 4) - 16; break;
+        case TYPE_Q5_1: w.q[i] = nibble(p + 8, i) | (p[4 + i / 8] >> i % 8 & 1) << 4; break;
+        default: w.q[i] = iq4_levels[nibble(p + 2, i)]; break;
         }
-        sum += (double)half_to_float(read_u16(block + 208)) * (double)d[b] * dot;
     }
-    return (float)sum;
+    return w;
+}
+
+/* Part k of the eight in a block of 256. Where bits of all parts share bytes, two-bit codes have 32
+ * bytes for four parts, the first in the lowest bits; one-bit codes 32 bytes for all eight. */
+static int two_bits(const uint8_t *p, int k, int i) { return p[k / 4 * 32 + i] >> k % 4 * 2 & 3; }
+static int one_bit(const uint8_t *p, int k, int i) { return p[i] >> k & 1; }
+
+/* Q2_K: for every 16 weights a byte, scale below and minimum above; 64 bytes of two bits; halves d
+ * and dmin. */
+static part read_q2_k(const uint8_t *p, int k) {
+    part w = part_of(read_half(p + 80), 0, read_half(p + 82), 0);
+    for (int g = 0; g < 2; g++) {
+        w.scale[g] = p[2 * k + g] & 15;
+        w.min[g] = p[2 * k + g] >> 4;
+    }
+    for (int i = 0; i < 32; i++) w.q[i] = two_bits(p + 16, k, i);
+    return w;
+}
+
+/* Q3_K: 32 bytes of upper bits, 64 of the lower two, 12 with a scale of six bits for every 16
+ * weights, a half d. Each weight is plus 4, each scale plus 32. The scales' lower four bits: eight
+ * bytes of nibbles, the first eight scales in the low ones; upper two: four bytes, four scales at a
+ * time from the lowest bits up. */
+static part read_q3_k(const uint8_t *p, int k) {
+    part w = part_of(read_half(p + 108), 0, 0, 0);
+    for (int g = 2 * k; g < 2 * k + 2; g++) {
+        int low = p[96 + g % 8] >> g / 8 * 4 & 15, upper = p[104 + g % 4] >> g / 4 * 2 & 3;
+        w.scale[g % 2] = (low | upper << 4) - 32;
+    }
+    for (int i = 0; i < 32; i++) w.q[i] = (two_bits(p + 32, k, i) | one_bit(p, k, i) << 2) - 4;
+    return w;
+}
+
+/* Q4_K and Q5_K: halves d and dmin; 12 bytes with a scale and a minimum of six bits for each part;
+ * (Q5_K: 32 bytes of upper bits;) 128 bytes of nibbles, 32 for two parts. The first four scales are
+ * the lower six bits of bytes 0 to 3, their minima of 4 to 7. Bytes 8 to 11 are the lower four bits
+ * of the others, scales below and minima above; the upper two lie on top of bytes 0 to 7. */
+static part read_q4_or_5_k(bool five, const uint8_t *p, int k) {
+    const uint8_t *s = p + 4, *nibbles = p + (five ? 48 : 16) + k / 2 * 32;
+    int scale = k < 4 ? s[k] & 63 : (s[k + 4] & 15) | s[k - 4] >> 6 << 4;
+    int min = k < 4 ? s[k + 4] & 63 : s[k + 4] >> 4 | s[k] >> 6 << 4;
+    part w = part_of(read_half(p), scale, read_half(p + 2), min);
+    for (int i = 0; i < 32; i++)
+        w.q[i] = (nibbles[i] >> k % 2 * 4 & 15) | (five ? one_bit(p + 16, k, i) << 4 : 0);
+    return w;
+}
+
+/* Q6_K: 128 bytes with the lower four bits, 64 with the upper two, an int8 scale for every 16
+ * weights, a half d. Each weight is plus 32. For the nibbles, four parts have 64 bytes: the first
+ * two the low ones, the others the high ones. */
+static part read_q6_k(const uint8_t *p, int k) {
+    part w = part_of(read_half(p + 208), 0, 0, 0);
+    for (int g = 0; g < 2; g++) w.scale[g] = (int8_t)p[192 + 2 * k + g];
+    for (int i = 0; i < 32; i++) {
+        int low = p[k / 4 * 64 + k % 2 * 32 + i] >> k % 4 / 2 * 4 & 15;
+        w.q[i] = (low | two_bits(p + 128, k, i) << 4) - 32;
+    }
+    return w;
+}
+
+/* IQ4_XS: a half d; a scale of six bits, plus 32, for each part: two bytes with their upper two
+ * bits in order, four with their lower four; then the nibbles as in IQ4_NL. */
+static part read_iq4_xs(const uint8_t *p, int k) {
+    int low = p[4 + k / 2] >> k % 2 * 4 & 15, upper = read_u16(p + 2) >> 2 * k & 3;
+    part w = part_of(read_half(p), (low | upper << 4) - 32, 0, 0);
+    for (int i = 0; i < 32; i++) w.q[i] = iq4_levels[nibble(p + 8 + 16 * k, i)];
+    return w;
+}
+
+/* The b-th 32 weights of a row. */
+static part read_part(weight_type type, const uint8_t *row, size_t b) {
+    const weight_format *f = weight_format_of(type);
+    const uint8_t *p = row + b * 32 / f->block * f->bytes;
+    int k = (int)(b % 8);
+    switch (type) {
+    case TYPE_Q2_K: return read_q2_k(p, k);
+    case TYPE_Q3_K: return read_q3_k(p, k);
+    case TYPE_Q4_K: return read_q4_or_5_k(false, p, k);
+    case TYPE_Q5_K: return read_q4_or_5_k(true, p, k);
+    case TYPE_Q6_K: return read_q6_k(p, k);
+    case TYPE_IQ4_XS: return read_iq4_xs(p, k);
+    default: return read_block(type, p);
+    }
 }
 
 static float dot_quantized(weight_type type, const uint8_t *row, size_t n, const int8_t *q,
                            const float *d) {
-    switch (type) {
-    case TYPE_Q8_0: return dot_q8_0(row, n, q, d);
-    case TYPE_Q4_0: return dot_q4_0(row, n, q, d);
-    default: return dot_q6_k(row, n, q, d);
+    double sum = 0;
+    for (size_t b = 0; b < n / 32; b++, q += 32) {
+        part w = read_part(type, row, b);
+        int products = 0, minima = 0;
+        for (int i = 0; i < 32; i++) {
+            products += w.scale[i / 16] * w.q[i] * q[i];
+            minima += w.min[i / 16] * q[i];
+        }
+        sum += (double)d[b] * ((double)w.d * products - (double)w.dmin * minima);
     }
+    return (float)sum;
 }
 
 static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,

@@ -35,6 +35,16 @@ INLINE float sum_256(__m256 a) {
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
 }
+INLINE float load_half(const uint8_t *p) {
+    uint16_t h;
+    memcpy(&h, p, sizeof h);
+    return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h)));
+}
+/* out[i] = d * the i-th signed byte, the lowest first. */
+INLINE void store_scaled_8(float *out, uint64_t bytes, float d) {
+    __m256i whole = _mm256_cvtepi8_epi32(_mm_cvtsi64_si128((long long)bytes));
+    _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_cvtepi32_ps(whole), _mm256_set1_ps(d)));
+}
 #endif
 
 #if defined(SIMD_AVX512)
@@ -118,54 +128,91 @@ INLINE void v_store_i8(int8_t *p, vf a) {
 /* Bytes: n is the blocks that are there, Q_BLOCKS or fewer; the rest is zero. The dot instruction
  * wants one unsigned side, so weights carry an offset; v_dot takes it off again, exactly, through
  * the activations' own sums times that offset, which all outputs share. */
-#define OFFSET_Q8_0 128
-#define OFFSET_Q4_0 8
-#define OFFSET_Q6_K 32
 INLINE vb v_act(const int8_t *q, size_t n) {
     return n == Q_BLOCKS ? _mm512_loadu_si512(q)
                          : _mm512_zextsi256_si512(_mm256_loadu_si256((const void *)q));
 }
 INLINE vb v_act_offset(vb x, int offset) {
+    if (offset == 0) return _mm512_setzero_si512();
     __m512i sums = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8((char)offset), x);
     return _mm512_sub_epi32(_mm512_setzero_si512(), sums);
 }
-INLINE vb v_weights_q8_0(const uint8_t *w, size_t n) {
-    __m512i q = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(w + 2)));
-    if (n == Q_BLOCKS) q = _mm512_inserti64x4(q, _mm256_loadu_si256((const void *)(w + 36)), 1);
-    return _mm512_xor_si512(q, _mm512_set1_epi8(-128));
+/* Sums of the four activations of each lane. */
+INLINE vf v_act_sums(vb x) {
+    return _mm512_cvtepi32_ps(
+        _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), x));
 }
-INLINE vb v_weights_q4_0(const uint8_t *w, size_t n) {
-    __m512i q = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)(w + 2)));
+
+/* As v_dot wants them: signed bytes (offset 128), and codes that stand for code - offset. */
+INLINE vb v_from_signed(vb q) { return _mm512_xor_si512(q, _mm512_set1_epi8(-128)); }
+INLINE vb v_from_codes(vb q, int offset) {
+    (void)offset;
+    return q;
+}
+/* Bytes of blocks that lie `stride` apart: 32 as they are, or 16 whose low nibbles are the first
+ * half. */
+INLINE vb v_bytes(const uint8_t *w, size_t stride, size_t n) {
+    __m512i q = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)w));
     if (n == Q_BLOCKS)
-        q = _mm512_mask_broadcast_i32x4(q, 0xff00, _mm_loadu_si128((const void *)(w + 20)));
+        q = _mm512_inserti64x4(q, _mm256_loadu_si256((const void *)(w + stride)), 1);
+    return q;
+}
+INLINE vb v_nibbles(const uint8_t *w, size_t stride, size_t n) {
+    __m512i q = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)w));
+    if (n == Q_BLOCKS)
+        q = _mm512_mask_broadcast_i32x4(q, 0xff00, _mm_loadu_si128((const void *)(w + stride)));
     q = _mm512_srlv_epi64(q, _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0));
     return _mm512_and_si512(q, _mm512_set1_epi8(15));
 }
-/* Blocks `part` and the next of the 8 of a Q6_K block; part is even. */
-INLINE vb v_weights_q6_k(const uint8_t *w, size_t part) {
+/* Adds `value` to the codes whose bits are set: 32 bits per block. */
+INLINE vb v_add_mask(vb q, const uint8_t *bits, size_t stride, size_t n, int value) {
+    uint32_t first, second = 0;
+    memcpy(&first, bits, sizeof first);
+    if (n == Q_BLOCKS) memcpy(&second, bits + stride, sizeof second);
+    return _mm512_mask_add_epi8(q, first | (uint64_t)second << 32, q,
+                                _mm512_set1_epi8((char)value));
+}
+/* Parts of a block of 256: blocks of 32 `part` and the next; part is even. How their bits lie is
+ * told in gguf/superblocks.c. */
+INLINE __m512i twice(const uint8_t *p) {
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)p));
+}
+INLINE __m512i shift_right(__m512i q, size_t first, size_t second) { /* what crosses is masked */
+    long long a = (long long)first, b = (long long)second;
+    return _mm512_srlv_epi64(q, _mm512_set_epi64(b, b, b, b, a, a, a, a));
+}
+INLINE vb v_part_nibbles(const uint8_t *w, size_t part) {
+    return _mm512_and_si512(shift_right(twice(w + 16 * part), 0, 4), _mm512_set1_epi8(15));
+}
+INLINE vb v_part_two_bits(const uint8_t *w, size_t part) {
+    size_t shift = 2 * (part % 4);
+    return _mm512_and_si512(shift_right(twice(w + 32 * (part / 4)), shift, shift + 2),
+                            _mm512_set1_epi8(3));
+}
+INLINE vb v_part_add_bits(vb q, const uint8_t *bits, size_t part, int value) {
+    __m256i first = _mm256_set1_epi8((char)(1 << part));
+    __m512i bit = _mm512_inserti64x4(_mm512_castsi256_si512(first),
+                                     _mm256_set1_epi8((char)(2 << part)), 1);
+    return _mm512_mask_add_epi8(q, _mm512_test_epi8_mask(twice(bits), bit), q,
+                                _mm512_set1_epi8((char)value));
+}
+INLINE vb v_part_q6_k(const uint8_t *w, size_t part) {
     size_t half = part / 4;
     bool first = part % 4 == 0;
-    __m512i low = _mm512_loadu_si512(w + 64 * half);
-    __m512i upper = _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)(w + 128 + 32 * half)));
+    __m512i low = _mm512_loadu_si512(w + 64 * half), upper = twice(w + 128 + 32 * half);
     if (!first) low = _mm512_srli_epi16(low, 4);
-    /* two bits from 0 (2 in the other block) or 4 (6) up to 4: what crosses bytes is masked */
+    /* two bits from 0 (2 in the other block) or 4 (6) up to 4 */
     upper = first ? _mm512_sllv_epi64(upper, _mm512_set_epi64(2, 2, 2, 2, 4, 4, 4, 4))
-                  : _mm512_srlv_epi64(upper, _mm512_set_epi64(2, 2, 2, 2, 0, 0, 0, 0));
+                  : shift_right(upper, 0, 2);
     return _mm512_or_si512(_mm512_and_si512(low, _mm512_set1_epi8(15)),
                            _mm512_and_si512(upper, _mm512_set1_epi8(0x30)));
 }
-/* The int8 scales of 16 weights each, as 16 bits in the lower half of their lanes; the upper is
- * zero. */
-INLINE vb v_group_scales_q6_k(const uint8_t *w, size_t part) {
-    int four;
-    memcpy(&four, w + 192 + 2 * part, sizeof four);
-    const __m512i high_byte =
-        _mm512_set_epi32((int)0x80800380, (int)0x80800380, (int)0x80800380, (int)0x80800380,
-                         (int)0x80800280, (int)0x80800280, (int)0x80800280, (int)0x80800280,
-                         (int)0x80800180, (int)0x80800180, (int)0x80800180, (int)0x80800180,
-                         (int)0x80800080, (int)0x80800080, (int)0x80800080, (int)0x80800080);
-    return _mm512_srai_epi16(_mm512_shuffle_epi8(_mm512_set1_epi32(four), high_byte), 8);
+/* The levels that codes below 16 stand for. */
+INLINE vb v_levels(const int8_t *levels, vb q) {
+    __m512i table = _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)levels));
+    return _mm512_shuffle_epi8(v_from_signed(table), q);
 }
+
 INLINE vf v_dot(vb w, vb x, vb offset) {
     return _mm512_cvtepi32_ps(_mm512_dpbusd_epi32(offset, w, x));
 }
@@ -174,34 +221,44 @@ INLINE vf v_dot(vb w, vb x, vb offset) {
 INLINE vf v_dot_groups(vb w, vb x, vb offset, vb scales) {
     return _mm512_cvtepi32_ps(_mm512_madd_epi16(_mm512_dpbusd_epi32(offset, w, x), scales));
 }
-
-/* Each block's scale, in that block's lanes. */
-INLINE vf v_act_scales(const float *d, size_t n) {
-    __m512 s = _mm512_maskz_broadcastss_ps(0x00ff, _mm_load_ss(d));
-    return n == Q_BLOCKS ? _mm512_mask_broadcastss_ps(s, 0xff00, _mm_load_ss(d + 1)) : s;
+/* Scales of 16 weights each, as 16 bits in the lower half of their lanes; the upper is zero. */
+INLINE vb v_group_scales(const int8_t *scales) {
+    int four;
+    memcpy(&four, scales, sizeof four);
+    const __m512i high_byte =
+        _mm512_set_epi32((int)0x80800380, (int)0x80800380, (int)0x80800380, (int)0x80800380,
+                         (int)0x80800280, (int)0x80800280, (int)0x80800280, (int)0x80800280,
+                         (int)0x80800180, (int)0x80800180, (int)0x80800180, (int)0x80800180,
+                         (int)0x80800080, (int)0x80800080, (int)0x80800080, (int)0x80800080);
+    return _mm512_srai_epi16(_mm512_shuffle_epi8(_mm512_set1_epi32(four), high_byte), 8);
 }
-/* Weight scales: halves at the start of the blocks; two by one load and one permutation. */
-INLINE vf scales_one(const uint8_t *w) {
-    uint16_t h;
-    memcpy(&h, w, sizeof h);
-    return _mm512_cvtph_ps(_mm256_maskz_set1_epi16(0x00ff, (short)h));
+/* One float for 16 weights each. */
+INLINE vf v_group_floats(const float *f) {
+    __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    return _mm512_permutexvar_ps(lanes, _mm512_castps128_ps512(_mm_loadu_ps(f)));
 }
-INLINE vf v_scales_q8_0(const uint8_t *w, size_t n) { /* 34 bytes a block: halves 0 and 17 */
-    if (n < Q_BLOCKS) return scales_one(w);
-    __m512i at = _mm512_zextsi256_si512(_mm256_set_m128i(_mm_set1_epi16(17), _mm_setzero_si128()));
-    return _mm512_cvtph_ps(
-        _mm512_castsi512_si256(_mm512_permutexvar_epi16(at, _mm512_loadu_si512(w))));
+/* One float for each block, in that block's lanes. */
+INLINE vf v_block_floats(const float *f, size_t n) {
+    __m512 s = _mm512_maskz_broadcastss_ps(0x00ff, _mm_load_ss(f));
+    return n == Q_BLOCKS ? _mm512_mask_broadcastss_ps(s, 0xff00, _mm_load_ss(f + 1)) : s;
 }
-INLINE vf v_scales_q4_0(const uint8_t *w, size_t n) { /* 18 bytes a block: halves 0 and 9 */
-    if (n < Q_BLOCKS) return scales_one(w);
-    __m256i at = _mm256_set_m128i(_mm_set1_epi16(9), _mm_setzero_si128());
-    return _mm512_cvtph_ps(_mm256_permutexvar_epi16(at, _mm256_loadu_si256((const void *)w)));
+/* The same from halves at w and, `stride` on, the next; two by one load, which stays
+ * within the two blocks, and one permutation. */
+INLINE vf v_block_halves(const uint8_t *w, size_t stride, size_t n) {
+    if (n < Q_BLOCKS) {
+        uint16_t h;
+        memcpy(&h, w, sizeof h);
+        return _mm512_cvtph_ps(_mm256_maskz_set1_epi16(0x00ff, (short)h));
+    }
+    __m256i at = _mm256_set_m128i(_mm_set1_epi16((short)(stride / 2)), _mm_setzero_si128());
+    if (stride / 2 < 16)
+        return _mm512_cvtph_ps(
+            _mm256_permutexvar_epi16(at, _mm256_loadu_si256((const void *)w)));
+    return _mm512_cvtph_ps(_mm512_castsi512_si256(
+        _mm512_permutexvar_epi16(_mm512_zextsi256_si512(at), _mm512_loadu_si512(w))));
 }
-INLINE vf v_scales_q6_k(const uint8_t *w) { /* one for all, at the end of the block */
-    uint16_t h;
-    memcpy(&h, w + 208, sizeof h);
-    return _mm512_cvtph_ps(_mm256_set1_epi16((short)h));
-}
+/* Eight floats in the first lanes. */
+INLINE vf v_load_8(const float *p) { return _mm512_maskz_loadu_ps(0x00ff, p); }
 
 #elif defined(SIMD_AVX2)
 
@@ -296,9 +353,6 @@ INLINE void v_store_i8(int8_t *p, vf a) {
 /* Bytes: one block at a time, so n is always 1. The dot instruction wants one unsigned side and
  * saturates at 16 bits: |w| x (x with w's sign) stays below 2 * 128 * 127 < 2^15 for activations
  * within -127..127. Weights carry no offset. */
-#define OFFSET_Q8_0 0
-#define OFFSET_Q4_0 0
-#define OFFSET_Q6_K 0
 INLINE vb v_act(const int8_t *q, size_t n) {
     (void)n;
     return _mm256_loadu_si256((const void *)q);
@@ -307,34 +361,76 @@ INLINE vb v_act_offset(vb x, int offset) {
     (void)offset;
     return x;
 }
-INLINE vb v_weights_q8_0(const uint8_t *w, size_t n) {
-    (void)n;
-    return _mm256_loadu_si256((const void *)(w + 2));
+/* Sums of the four activations of each lane. */
+INLINE vf v_act_sums(vb x) {
+    __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), x);
+    return _mm256_cvtepi32_ps(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
-INLINE vb v_weights_q4_0(const uint8_t *w, size_t n) {
+
+/* As v_dot wants them: signed bytes, and codes that stand for code - offset. */
+INLINE vb v_from_signed(vb q) { return q; }
+INLINE vb v_from_codes(vb q, int offset) {
+    return offset == 0 ? q : _mm256_sub_epi8(q, _mm256_set1_epi8((char)offset));
+}
+/* Bytes of a block: 32 as they are, or 16 whose low nibbles are the first half. */
+INLINE vb v_bytes(const uint8_t *w, size_t stride, size_t n) {
+    (void)stride;
     (void)n;
-    __m256i q = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(w + 2)));
+    return _mm256_loadu_si256((const void *)w);
+}
+INLINE vb v_nibbles(const uint8_t *w, size_t stride, size_t n) {
+    (void)stride;
+    (void)n;
+    __m256i q = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)w));
     q = _mm256_srlv_epi64(q, _mm256_set_epi64x(4, 4, 0, 0));
-    return _mm256_sub_epi8(_mm256_and_si256(q, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
+    return _mm256_and_si256(q, _mm256_set1_epi8(15));
 }
-/* Block `part` of the 8 of a Q6_K block. */
-INLINE vb v_weights_q6_k(const uint8_t *w, size_t part) {
+/* Adds `value` to the codes whose bits are set. */
+INLINE vb add_where(vb q, __m256i bytes, __m256i bit, int value) {
+    __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+    return _mm256_add_epi8(q, _mm256_and_si256(set, _mm256_set1_epi8((char)value)));
+}
+INLINE vb v_add_mask(vb q, const uint8_t *bits, size_t stride, size_t n, int value) {
+    (void)stride;
+    (void)n;
+    int all;
+    memcpy(&all, bits, sizeof all);
+    __m256i byte = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+    __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(all), byte);
+    return add_where(q, bytes, _mm256_set1_epi64x((long long)0x8040201008040201), value);
+}
+/* Part `part` of a block of 256: its blocks of 32. How their bits lie is told in
+ * gguf/superblocks.c; what shifts take across bytes is masked. */
+INLINE vb v_part_nibbles(const uint8_t *w, size_t part) {
+    __m256i q = _mm256_loadu_si256((const void *)(w + 32 * (part / 2)));
+    if (part % 2) q = _mm256_srli_epi16(q, 4);
+    return _mm256_and_si256(q, _mm256_set1_epi8(15));
+}
+INLINE vb v_part_two_bits(const uint8_t *w, size_t part) {
+    __m256i q = _mm256_loadu_si256((const void *)(w + 32 * (part / 4)));
+    return _mm256_and_si256(_mm256_srli_epi16(q, 2 * (int)(part % 4)), _mm256_set1_epi8(3));
+}
+INLINE vb v_part_add_bits(vb q, const uint8_t *bits, size_t part, int value) {
+    return add_where(q, _mm256_loadu_si256((const void *)bits),
+                     _mm256_set1_epi8((char)(1 << part)), value);
+}
+INLINE vb v_part_q6_k(const uint8_t *w, size_t part) {
     size_t half = part / 4, quarter = part % 4;
     __m256i low = _mm256_loadu_si256((const void *)(w + 64 * half + 32 * (quarter % 2)));
     __m256i upper = _mm256_loadu_si256((const void *)(w + 128 + 32 * half));
     if (quarter >= 2) low = _mm256_srli_epi16(low, 4);
-    /* two bits from 2 quarter up to 4: what crosses bytes is masked */
+    /* two bits from 2 quarter up to 4 */
     upper = quarter < 2 ? _mm256_slli_epi16(upper, 4 - 2 * (int)quarter)
                         : _mm256_srli_epi16(upper, 2 * (int)quarter - 4);
-    __m256i q = _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
-                                _mm256_and_si256(upper, _mm256_set1_epi8(0x30)));
-    return _mm256_sub_epi8(q, _mm256_set1_epi8(32));
+    return _mm256_or_si256(_mm256_and_si256(low, _mm256_set1_epi8(15)),
+                           _mm256_and_si256(upper, _mm256_set1_epi8(0x30)));
 }
-/* The int8 scales of 16 weights each as 16 bits, for each pair of weights. */
-INLINE vb v_group_scales_q6_k(const uint8_t *w, size_t part) {
-    return _mm256_set_m128i(_mm_set1_epi16((int8_t)w[192 + 2 * part + 1]),
-                            _mm_set1_epi16((int8_t)w[192 + 2 * part]));
+/* The levels that codes below 16 stand for. */
+INLINE vb v_levels(const int8_t *levels, vb q) {
+    return _mm256_shuffle_epi8(
+        _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)levels)), q);
 }
+
 INLINE vf v_dot_groups(vb w, vb x, vb offset, vb scales) {
     (void)offset;
     __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
@@ -343,26 +439,28 @@ INLINE vf v_dot_groups(vb w, vb x, vb offset, vb scales) {
 INLINE vf v_dot(vb w, vb x, vb offset) {
     return v_dot_groups(w, x, offset, _mm256_set1_epi16(1));
 }
-
-INLINE vf v_act_scales(const float *d, size_t n) {
-    (void)n;
-    return _mm256_broadcast_ss(d);
+/* Scales of 16 weights each as 16 bits, for each pair of weights. */
+INLINE vb v_group_scales(const int8_t *scales) {
+    return _mm256_set_m128i(_mm_set1_epi16(scales[1]), _mm_set1_epi16(scales[0]));
 }
-/* Weight scales: a half at the start of the block. */
-INLINE vf scales_one(const uint8_t *w) {
+/* One float for 16 weights each. */
+INLINE vf v_group_floats(const float *f) {
+    return _mm256_set_m128(_mm_broadcast_ss(f + 1), _mm_broadcast_ss(f));
+}
+/* One float for each block, in that block's lanes; the same from halves. */
+INLINE vf v_block_floats(const float *f, size_t n) {
+    (void)n;
+    return _mm256_broadcast_ss(f);
+}
+INLINE vf v_block_halves(const uint8_t *w, size_t stride, size_t n) {
+    (void)stride;
+    (void)n;
     uint16_t h;
     memcpy(&h, w, sizeof h);
     return _mm256_cvtph_ps(_mm_set1_epi16((short)h));
 }
-INLINE vf v_scales_q8_0(const uint8_t *w, size_t n) {
-    (void)n;
-    return scales_one(w);
-}
-INLINE vf v_scales_q4_0(const uint8_t *w, size_t n) {
-    (void)n;
-    return scales_one(w);
-}
-INLINE vf v_scales_q6_k(const uint8_t *w) { return scales_one(w + 208); } /* at the end */
+/* Eight floats in the first lanes. */
+INLINE vf v_load_8(const float *p) { return _mm256_loadu_ps(p); }
 
 #else
 #error "the including file names its instruction set"

@@ -22,7 +22,12 @@ static const struct {
 } types[] = {
     {TYPE_F32, "F32", N_IN * 4},         {TYPE_F16, "F16", N_IN * 2},
     {TYPE_BF16, "BF16", N_IN * 2},       {TYPE_Q8_0, "Q8_0", N_IN / 32 * 34},
-    {TYPE_Q4_0, "Q4_0", N_IN / 32 * 18}, {TYPE_Q6_K, "Q6_K", N_IN / 256 * 210},
+    {TYPE_Q4_0, "Q4_0", N_IN / 32 * 18}, {TYPE_Q4_1, "Q4_1", N_IN / 32 * 20},
+    {TYPE_Q5_0, "Q5_0", N_IN / 32 * 22}, {TYPE_Q5_1, "Q5_1", N_IN / 32 * 24},
+    {TYPE_Q2_K, "Q2_K", N_IN / 256 * 84}, {TYPE_Q3_K, "Q3_K", N_IN / 256 * 110},
+    {TYPE_Q4_K, "Q4_K", N_IN / 256 * 144}, {TYPE_Q5_K, "Q5_K", N_IN / 256 * 176},
+    {TYPE_Q6_K, "Q6_K", N_IN / 256 * 210}, {TYPE_IQ4_NL, "IQ4_NL", N_IN / 32 * 18},
+    {TYPE_IQ4_XS, "IQ4_XS", N_IN / 256 * 136},
 };
 
 /* This thread's own time, so that what else runs on the machine disturbs less. */
@@ -102,7 +107,7 @@ int main(void) {
     pass p = {.arena = arena, .y = y};
     double bandwidth = (double)arena_bytes / median_seconds(read_pass, &p) * 1e-9;
     printf("matmul, 2048 x 5632, one thread; reading memory: %.1f GB/s\n", bandwidth);
-    printf("%-8s %-5s %12s %14s %18s\n", "table", "type", "1 row, GB/s", "of bandwidth",
+    printf("%-8s %-6s %12s %14s %18s\n", "table", "type", "1 row, GB/s", "of bandwidth",
            "128 rows, GMAC/s");
     const kernels *k;
     for (size_t i = 0; (k = kernels_at(i)) != NULL; i++) {
@@ -125,7 +130,7 @@ int main(void) {
             p.n_rows = slow ? 4 : ROWS;
             double macs = (double)N_IN * N_OUT * (double)p.n_rows;
             double prefill = macs / median_seconds(matmul_pass, &p) * 1e-9;
-            printf("%-8s %-5s %12.1f %13.0f%% %18.1f\n", k->name, types[t].name, decode,
+            printf("%-8s %-6s %12.1f %13.0f%% %18.1f\n", k->name, types[t].name, decode,
                    100 * decode / bandwidth, prefill);
         }
     }

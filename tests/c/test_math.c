@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "blocks.h"
 #include "math/math.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
@@ -184,20 +185,24 @@ static void test_quantized_activations_have_the_same_bits_in_every_table(void **
 
 /* ---- matrix products ---- */
 
-static const struct {
-    weight_type type;
-    const char *name;
-    size_t block, bytes;
-} types[] = {
-    {TYPE_F32, "F32", 1, 4},     {TYPE_F16, "F16", 1, 2},     {TYPE_BF16, "BF16", 1, 2},
-    {TYPE_Q8_0, "Q8_0", 32, 34}, {TYPE_Q4_0, "Q4_0", 32, 18}, {TYPE_Q6_K, "Q6_K", 256, 210},
-};
+/* All types: the float ones, then those of blocks.h. */
+#define FLOAT_TYPES 3
+#define TYPES (FLOAT_TYPES + BLOCK_KINDS)
+static block_kind kind_at(size_t t) {
+    static const block_kind floats[FLOAT_TYPES] = {
+        {.type = TYPE_F32, .name = "F32", .block = 1, .bytes = 4},
+        {.type = TYPE_F16, .name = "F16", .block = 1, .bytes = 2},
+        {.type = TYPE_BF16, .name = "BF16", .block = 1, .bytes = 2},
+    };
+    return t < FLOAT_TYPES ? floats[t] : block_kinds[t - FLOAT_TYPES];
+}
 
 /* A matrix and rows of activations, in the table's own form; the weights lie at an odd address. */
 typedef struct {
     matrix w;
     uint8_t *memory;
     double *weights; /* [n_out][n_in], what the blocks say */
+    double *sizes;   /* [n_out][n_in], and the magnitudes that they are made of */
     float *x;        /* [n_rows][x_stride] */
     size_t x_stride, n_rows;
     double *activations; /* [n_rows][n_in], what the prepared rows say */
@@ -206,74 +211,59 @@ typedef struct {
 
 static void put_u16(uint8_t *p, uint16_t v) { memcpy(p, &v, sizeof v); }
 
-/* A block of Q6_K, out of the parts that its layout names: 256 numbers of 6 bits, 16 scales, d. */
-static void put_q6_k(uint8_t *p, const uint8_t *q, const int8_t *scales, uint16_t d) {
-    for (size_t half = 0; half < 2; half++, q += 128, p += 64)
-        for (size_t l = 0; l < 32; l++) {
-            p[l] = (uint8_t)((q[l] & 15) | (q[l + 64] & 15) << 4);
-            p[l + 32] = (uint8_t)((q[l + 32] & 15) | (q[l + 96] & 15) << 4);
-            p[128 - 32 * half + l] = (uint8_t)(q[l] >> 4 | q[l + 32] >> 4 << 2 |
-                                               q[l + 64] >> 4 << 4 | q[l + 96] >> 4 << 6);
-        }
-    memcpy(p + 64, scales, 16);
-    put_u16(p + 80, d);
+static int random_within(int low, int high) {
+    return low + (int)random_below((size_t)(high - low + 1));
 }
 
-static void fill_q6_k(uint8_t *p, double *out) {
-    uint8_t q[256];
-    int8_t scales[16];
-    uint16_t d = float_to_half(random_float() * 0.001f);
-    for (size_t i = 0; i < 16; i++) scales[i] = (int8_t)((int)random_below(256) - 128);
-    scales[random_below(16)] = -128;
-    for (size_t i = 0; i < 256; i++) {
-        q[i] = (uint8_t)random_below(64);
-        out[i] = (double)half_to_float(d) * scales[i / 16] * (q[i] - 32);
+/* Random parts over their whole ranges, the ends among them. */
+static void fill_block(const block_kind *k, uint8_t *p, double *out, double *size) {
+    block_parts parts = {.d = float_to_half(random_float() * 0.01f / (float)k->scale_high),
+                         .m = float_to_half(random_float() * 0.01f)};
+    for (size_t g = 0; g < k->block / k->group; g++) {
+        parts.scale[g] = random_within(k->scale_low, k->scale_high);
+        parts.min[g] = random_within(k->min_low, k->min_high);
     }
-    put_q6_k(p, q, scales, d);
+    parts.scale[random_below(k->block / k->group)] = k->scale_low;
+    for (size_t i = 0; i < k->block; i++) parts.code[i] = (uint8_t)random_within(0, k->top);
+    parts.code[5] = 0;
+    parts.code[6] = (uint8_t)k->top;
+    block_pack(k, &parts, p);
+    for (size_t i = 0; i < k->block; i++) {
+        out[i] = block_weight(k, &parts, i);
+        size[i] = block_magnitude(k, &parts, i);
+    }
 }
 
-static void fill_weights(weight_type type, uint8_t *p, double *out) {
-    if (type == TYPE_Q6_K) {
-        fill_q6_k(p, out);
+static void fill_weights(const block_kind *k, uint8_t *p, double *out, double *size) {
+    float f = random_float();
+    if (k->block > 1) {
+        fill_block(k, p, out, size);
         return;
     }
-    float f = random_float();
-    if (type == TYPE_F32) {
+    if (k->type == TYPE_F32) {
         memcpy(p, &f, sizeof f);
         out[0] = (double)f;
-    } else if (type == TYPE_F16) {
+    } else if (k->type == TYPE_F16) {
         put_u16(p, float_to_half(f));
         out[0] = (double)half_to_float(float_to_half(f));
-    } else if (type == TYPE_BF16) {
+    } else {
         put_u16(p, float_to_bfloat(f));
         out[0] = (double)bfloat_to_float(float_to_bfloat(f));
-    } else {
-        double d = (double)half_to_float(float_to_half(f * 0.01f));
-        put_u16(p, float_to_half(f * 0.01f));
-        for (size_t i = 0; i < 32; i++) {
-            if (type == TYPE_Q8_0) {
-                int8_t q = (int8_t)((int)random_below(256) - 128);
-                if (i == 5) q = -128;
-                p[2 + i] = (uint8_t)q;
-                out[i] = d * q;
-            } else if (i < 16) {
-                p[2 + i] = (uint8_t)random_below(256);
-                out[i] = d * ((p[2 + i] & 15) - 8);
-                out[i + 16] = d * ((p[2 + i] >> 4) - 8);
-            }
-        }
     }
+    size[0] = fabs(out[0]);
 }
 
 static product make_product(const kernels *k, size_t t, size_t n_in, size_t n_out, size_t n_rows) {
     product p = {.n_rows = n_rows, .x_stride = n_in + 3};
-    size_t row_bytes = n_in / types[t].block * types[t].bytes;
+    block_kind kind = kind_at(t);
+    size_t row_bytes = n_in / kind.block * kind.bytes;
     p.memory = take(1 + n_out * row_bytes);
-    p.w = (matrix){types[t].type, n_in, n_out, row_bytes, p.memory + 1};
+    p.w = (matrix){kind.type, n_in, n_out, row_bytes, p.memory + 1};
     p.weights = take(n_out * n_in * sizeof(double));
-    for (size_t i = 0; i < n_out * n_in / types[t].block; i++)
-        fill_weights(types[t].type, p.memory + 1 + i * types[t].bytes,
-                     p.weights + i * types[t].block);
+    p.sizes = take(n_out * n_in * sizeof(double));
+    for (size_t i = 0; i < n_out * n_in / kind.block; i++)
+        fill_weights(&kind, p.memory + 1 + i * kind.bytes, p.weights + i * kind.block,
+                     p.sizes + i * kind.block);
     p.x = random_floats((n_rows - 1) * p.x_stride + n_in);
     p.activations = take(n_rows * n_in * sizeof(double));
     if (matrix_act_kind(p.w.type) == ACT_Q8) p.rows = take_aligned(n_rows * act_q8_stride(n_in));
@@ -293,6 +283,7 @@ static product make_product(const kernels *k, size_t t, size_t n_in, size_t n_ou
 static void free_product(product *p) {
     free(p->memory);
     free(p->weights);
+    free(p->sizes);
     free(p->x);
     free(p->activations);
     free(p->rows);
@@ -316,9 +307,9 @@ static float *one_by_one(const kernels *k, const product *p) {
             multiply(k, p, o, o + 1, r, 1, y + r * n_out);
             double want = 0, size = 0;
             for (size_t i = 0; i < n_in; i++) {
-                double term = p->weights[o * n_in + i] * p->activations[r * n_in + i];
-                want += term;
-                size += fabs(term);
+                double x = p->activations[r * n_in + i];
+                want += p->weights[o * n_in + i] * x;
+                size += p->sizes[o * n_in + i] * fabs(x);
             }
             check_near(k, "matmul", r * n_out + o, (double)y[r * n_out + o], want,
                        ((double)n_in + 8) * EPS * size);
@@ -333,8 +324,8 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
     static const size_t super_sizes[] = {256, 512, 1280};
     enum { ROWS = 17, OUT = 11 };
     EACH_TABLE (k)
-        for (size_t t = 0; t < COUNT(types); t++) {
-            size_t block = types[t].block;
+        for (size_t t = 0; t < TYPES; t++) {
+            size_t block = kind_at(t).block;
             const size_t *sizes = block == 1    ? float_sizes
                                   : block == 32 ? block_sizes
                                                 : super_sizes;
@@ -353,7 +344,7 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
                         if (i % OUT < a || i % OUT >= b) assert_true(y[i] == -12345.0f);
                     multiply(k, &p, 0, a, first, n, y);
                     multiply(k, &p, b, OUT, first, n, y);
-                    check_bits(k, types[t].name, y, want + first * OUT, n * OUT);
+                    check_bits(k, kind_at(t).name, y, want + first * OUT, n * OUT);
                 }
                 free(want);
                 free(y);
@@ -365,12 +356,12 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
 static void test_matmul_of_more_rows_than_a_cache_holds_has_the_same_bits(void **unused) {
     (void)unused;
     EACH_TABLE (k)
-        for (size_t t = 0; t < COUNT(types); t += 3) { /* F32 and Q8_0 */
+        for (size_t t = 0; t < TYPES; t += 3) { /* among them blocks with and without parts */
             size_t n_in = t == 0 ? 8192 : 32768;
             product p = make_product(k, t, n_in, 2, 43);
             float *want = one_by_one(k, &p), *y = take(43 * 2 * sizeof *y);
             multiply(k, &p, 0, 2, 0, 43, y);
-            check_bits(k, types[t].name, y, want, 43 * 2);
+            check_bits(k, kind_at(t).name, y, want, 43 * 2);
             free(want);
             free(y);
             free_product(&p);
@@ -405,43 +396,36 @@ static void test_every_half_and_bfloat_weight_counts_as_what_it_is(void **unused
 }
 
 /* The vector kernels pass through 16-bit sums, whose range the largest integers must not leave: all
- * weights at one end or the other (of Q6_K with scales at an end too), activations of +-127. */
+ * codes at one end or the other, with scales and minima at an end too, activations of +-127. */
 static void test_integers_at_the_ends_of_their_ranges_do_not_overflow(void **unused) {
     (void)unused;
     enum { N = 256 };
     EACH_TABLE (k)
-        for (unsigned ends = 0; ends < 16; ends++) {
-            uint8_t q8_0[34 * 8], q4_0[18 * 8], q6_k[210], q[N];
-            int8_t scales[16];
+        for (unsigned ends = 0; ends < 32; ends++) {
             bool up = ends & 1, scale_up = ends & 2, alternating = ends & 4, x_up = ends & 8;
-            for (size_t b = 0; b < 8; b++) {
-                put_u16(q8_0 + b * 34, 0x3c00); /* 1.0 */
-                memset(q8_0 + b * 34 + 2, up ? 127 : 0x80, 32);
-                put_u16(q4_0 + b * 18, 0x3c00);
-                memset(q4_0 + b * 18 + 2, up ? 0xff : 0, 16);
-            }
-            memset(q, up ? 63 : 0, sizeof q);
-            memset(scales, scale_up ? 127 : -128, sizeof scales);
-            put_q6_k(q6_k, q, scales, 0x3c00);
+            bool min_up = ends & 16;
             float x[N];
             for (size_t i = 0; i < N; i++) /* signs by 16, so that sums of 4 stay extreme */
                 x[i] = (x_up ? 127.0f : -127.0f) * (alternating && i / 16 % 3 == 0 ? -1.0f : 1.0f);
-            double sum = 0;
-            for (size_t i = 0; i < N; i++) sum += (double)x[i];
-            const struct {
-                matrix w;
-                double weight;
-            } cases[] = {
-                {{TYPE_Q8_0, N, 1, sizeof q8_0, q8_0}, up ? 127 : -128},
-                {{TYPE_Q4_0, N, 1, sizeof q4_0, q4_0}, up ? 7 : -8},
-                {{TYPE_Q6_K, N, 1, sizeof q6_k, q6_k}, (up ? 31 : -32) * (scale_up ? 127 : -128)},
-            };
             uint8_t *row = take_aligned(act_q8_stride(N));
             k->quantize_q8(x, N, row);
-            for (size_t c = 0; c < COUNT(cases); c++) { /* d = 1: everything is exact */
+            for (size_t c = 0; c < BLOCK_KINDS; c++) { /* d = m = 1: everything is exact */
+                const block_kind *kind = block_kinds + c;
+                block_parts parts = {.d = 0x3c00, .m = 0x3c00};
+                uint8_t blocks[8 * 34];
+                matrix w = {kind->type, N, 1, N / kind->block * kind->bytes, blocks};
+                memset(parts.code, up ? kind->top : 0, sizeof parts.code);
+                for (size_t g = 0; g < 16; g++) {
+                    parts.scale[g] = scale_up ? kind->scale_high : kind->scale_low;
+                    parts.min[g] = min_up ? kind->min_high : kind->min_low;
+                }
+                for (size_t b = 0; b < N / kind->block; b++)
+                    block_pack(kind, &parts, blocks + b * kind->bytes);
+                double want = 0;
+                for (size_t i = 0; i < N; i++) want += (double)x[i] * block_weight(kind, &parts, 0);
                 float y;
-                k->matmul(&cases[c].w, 0, 1, row, 0, 1, &y, 1);
-                check_near(k, "matmul at the ends", c, (double)y, sum * cases[c].weight, 0);
+                k->matmul(&w, 0, 1, row, 0, 1, &y, 1);
+                check_near(k, kind->name, ends, (double)y, want, 0);
             }
             free(row);
         }
@@ -451,22 +435,23 @@ static void test_supported_types_are_those_tested_here_and_can_be_converted(void
     (void)unused;
     for (uint32_t type = 0; type < TYPE_COUNT; type++) {
         size_t t = 0;
-        while (t < COUNT(types) && types[t].type != type) t++;
-        assert_int_equal(matrix_supported((weight_type)type), t < COUNT(types));
-        if (t == COUNT(types)) continue;
+        while (t < TYPES && kind_at(t).type != type) t++;
+        assert_int_equal(matrix_supported((weight_type)type), t < TYPES);
+        if (t == TYPES) continue;
         const weight_format *f = weight_format_of(type);
         assert_non_null(f);
         assert_non_null(f->to_float);
-        assert_int_equal(f->block, types[t].block);
-        assert_int_equal(f->bytes, types[t].bytes);
+        assert_string_equal(f->name, kind_at(t).name);
+        assert_int_equal(f->block, kind_at(t).block);
+        assert_int_equal(f->bytes, kind_at(t).bytes);
     }
 }
 
 static void test_a_row_that_is_not_finite_spoils_only_itself(void **unused) {
     (void)unused;
     EACH_TABLE (k)
-        for (size_t t = 0; t < COUNT(types); t++) {
-            size_t n_in = types[t].block == 256 ? 256 : 96;
+        for (size_t t = 0; t < TYPES; t++) {
+            size_t n_in = kind_at(t).block == 256 ? 256 : 96;
             product p = make_product(k, t, n_in, 5, 6);
             float *want = one_by_one(k, &p), y[6 * 5];
             p.x[2 * p.x_stride + 70] = NAN;

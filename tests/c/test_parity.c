@@ -14,7 +14,8 @@
 static bool supported(const parity_case *c) {
     static const char *const archs[] = {"llama", "mistral3", "qwen2", "qwen3", "gemma2", "gemma3", "gemma4", "phi3", "smollm3",
                                         "granite", "gpt2", "olmo2"};
-    static const char *const types[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q6_K"};
+    static const char *const types[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K",
+                                        "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"};
     static const char *const with_experts[] = {"mixtral", "gemma4_moe"};
     bool arch = false, type = false;
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) arch = arch || !strcmp(c->arch, archs[i]);
@@ -54,18 +55,22 @@ TEST(logits_match_llama_cpp_in_one_prefill_token_by_token_and_in_chunks) {
         }
     }
     free(manifest);
-    assert_int_equal(n_cases, 18);
+    assert_int_equal(n_cases, 27);
 }
 
 TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
-    static const weight_type types[] = {TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q6_K};
+    static const weight_type types[] = {TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0, TYPE_Q5_1,
+                                        TYPE_Q2_K, TYPE_Q3_K, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K, TYPE_IQ4_NL, TYPE_IQ4_XS};
     int32_t tokens[90];
     uint64_t seed = 5;
     for (size_t i = 0; i < 90; i++) tokens[i] = (int32_t)(tiny_random(&seed) % 320);
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         tiny_shape shape = tiny_default();
         shape.type = types[t];
-        if (types[t] == TYPE_Q6_K) shape.n_embd = shape.n_ff = 256; /* whole blocks */
+        if (weight_format_of(types[t])->block == 256) { /* whole blocks, and a scalar table has its time */
+            shape.n_embd = shape.n_ff = 256;
+            shape.n_layer = 1;
+        }
         shape.tied = t % 2;
         shape.rope_factors = t % 3 == 0;
         const char *path = tiny_model(&shape);
