@@ -1,6 +1,8 @@
-/* bpe.c: byte-level BPE (tokenizer.ggml.model "gpt2"): a text is cut into words (presplit.c), a
- * word is its bytes, and the bytes are merged by the vocabulary's list of merges, the first of the
- * list first, leftmost first. It owns the table of merges inside struct tokenizer. The invariant:
+/* bpe.c: BPE by a list of merges (tokenizer.ggml.model "gpt2", "gemma4"): a text is cut into words
+ * (presplit.c), a word is its bytes, and the bytes are merged by the vocabulary's list, the first
+ * of the list first, leftmost first. Where pieces are spelled as text (Gemma 4), a word is its
+ * characters instead, a space is U+2581, and a character without a token becomes its bytes' tokens.
+ * It owns the table of merges inside struct tokenizer. The invariant:
  * the ids of a text stand for its bytes, all of them that the vocabulary has tokens for, whether
  * they are UTF-8 or not.
  *
@@ -22,6 +24,13 @@ static pair_slot *pair_place(const tokenizer *t, int32_t left, int32_t right) {
     return &table->slots[i];
 }
 
+/* What a token's spelling in a merge stands for. */
+static bool unspell(const tokenizer *t, const char *s, size_t n, char *out, size_t *size) {
+    if (t->byte_level) return spelling_to_bytes(s, n, out, size);
+    *size = unescape_spaces(s, n, out);
+    return true;
+}
+
 /* One line of the list, "left right". Lines that cannot apply, as they are no pair or one of the
  * three is no token, are passed over, as in llama.cpp. Of two equal lines the first one counts. */
 static void add_merge(tokenizer *t, gguf_string line, uint32_t rank, char *scratch) {
@@ -30,9 +39,9 @@ static void add_merge(tokenizer *t, gguf_string line, uint32_t rank, char *scrat
     int32_t left, right, merged;
     pair_slot *slot;
     if (space == NULL) return;
-    if (!spelling_to_bytes(line.data, (size_t)(space - line.data), scratch, &left_size)) return;
-    if (!spelling_to_bytes(space + 1, line.size - (size_t)(space - line.data) - 1,
-                           scratch + left_size, &right_size))
+    if (!unspell(t, line.data, (size_t)(space - line.data), scratch, &left_size)) return;
+    if (!unspell(t, space + 1, line.size - (size_t)(space - line.data) - 1, scratch + left_size,
+                 &right_size))
         return;
     merged = piece_find(t, &t->words, scratch, left_size + right_size);
     if (merged == NO_TOKEN) return;
@@ -53,7 +62,8 @@ pl_code bpe_load(tokenizer *t, const gguf *g, pl_error *e) {
         return pl_fail(e, PL_ERR_FORMAT,
                        "%s: key 'tokenizer.ggml.merges': found %llu merges, expected fewer than %u",
                        gguf_path(g), (unsigned long long)merges->n, UINT32_MAX / 2);
-    for (size_t i = 0; i < 256; i++) {
+    if (!t->byte_level) load_byte_ids(t);
+    for (size_t i = 0; i < 256 && t->byte_level; i++) {
         char byte = (char)i;
         t->byte_id[i] = piece_find(t, &t->words, &byte, 1);
     }
@@ -91,6 +101,24 @@ static uint32_t rank_of(const void *context, const merge_space *m, uint32_t left
     return slot->rank;
 }
 
+/* The symbols that a word begins with. */
+static void lay_out(const tokenizer *t, merge_space *m, const char *s, size_t n) {
+    uint32_t before = UINT32_MAX, point;
+    for (size_t i = 0, length = 1; i < n; i += length) {
+        if (!t->byte_level) length = utf8_decode(s + i, n - i, &point);
+        m->id[i] = t->byte_level ? t->byte_id[(unsigned char)s[i]]
+                                 : piece_find(t, &t->words, s + i, length);
+        m->next[i] = (uint32_t)(i + length);
+        m->prev[i] = before;
+        before = (uint32_t)i;
+    }
+}
+
+static bool is_breaks(const char *s, size_t n) {
+    while (n != 0 && s[n - 1] == '\n') n--;
+    return n == 0;
+}
+
 static pl_code encode_word(void *context, const char *s, size_t n) {
     encoder *c = context;
     const tokenizer *t = c->t;
@@ -98,25 +126,21 @@ static pl_code encode_word(void *context, const char *s, size_t n) {
     pl_code code;
     int32_t whole = n <= t->longest ? piece_find(t, &t->words, s, n) : NO_TOKEN;
     if (whole != NO_TOKEN) {
-        bool taken = t->ignore_merges || n == 1 ||
+        bool taken = t->ignore_merges || n == 1 || (t->whole_breaks && is_breaks(s, n)) ||
                      atomic_load_explicit(&t->settled[whole], memory_order_relaxed) == SETTLED_YES;
         if (taken) return id_list_push(c->out, whole, c->e);
     }
     code = merge_space_fit(m, n, c->e);
     if (code != PL_OK) return code;
-    for (size_t i = 0; i < n; i++) {
-        m->id[i] = t->byte_id[(unsigned char)s[i]];
-        m->next[i] = (uint32_t)(i + 1);
-        m->prev[i] = (uint32_t)(i - 1);
-    }
+    lay_out(t, m, s, n);
     merge_run(m, n, rank_of, t);
     if (whole != NO_TOKEN)
         atomic_store_explicit(&t->settled[whole],
                               m->id[0] == whole && m->next[0] == n ? SETTLED_YES : SETTLED_NO,
                               memory_order_relaxed);
     for (uint32_t i = 0; i < n; i = m->next[i]) {
-        code =
-            m->id[i] != NO_TOKEN ? id_list_push(c->out, m->id[i], c->e) : encode_bytes(c, s + i, 1);
+        code = m->id[i] != NO_TOKEN ? id_list_push(c->out, m->id[i], c->e)
+                                    : encode_bytes(c, s + i, m->next[i] - i);
         if (code != PL_OK) return code;
     }
     return PL_OK;
@@ -151,7 +175,22 @@ static size_t bad_run(const char *s, size_t n) {
     return i;
 }
 
-pl_code bpe_encode(encoder *c, const char *text, size_t n) {
+/* The text with spaces for U+2581, in the encoder's memory. */
+static pl_code unmark(encoder *c, const char **text, size_t *n) {
+    text_buffer *b = &c->text;
+    if (mem_reserve(&b->data, &b->capacity, *n, 1) != 0)
+        return pl_fail(c->e, PL_ERR_MEMORY, "no memory to encode %zu bytes of text", *n);
+    *n = b->n = unescape_spaces(*text, *n, b->data);
+    *text = b->data;
+    return PL_OK;
+}
+
+pl_code bpe_encode(encoder *c, const char *text, size_t n, bool opens) {
+    (void)opens; /* no space goes in front */
+    if (!c->t->byte_level && n != 0) {
+        pl_code code = unmark(c, &text, &n);
+        if (code != PL_OK) return code;
+    }
     while (n != 0) {
         size_t valid = valid_run(text, n), bad = bad_run(text + valid, n - valid);
         pl_code code = presplit_run(c->t->split, &c->split, text, valid, encode_word, c, c->e);

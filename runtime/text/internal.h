@@ -4,7 +4,10 @@
  *   special.c     finds tokens that are written out in a text (user-defined, control)
  *   presplit.c    the regexes that cut a text into words, for byte-level BPE
  *   merge.c       joins neighbouring symbols in the order of their ranks
- *   bpe.c, spm.c  a text without special tokens to ids, the two ways
+ *   bpe.c, spm.c, wordpiece.c, unigram.c
+ *                 a text without special tokens to ids, the four ways
+ *   charsmap.c    SentencePiece's normalization, for unigram.c
+ *   unicode.c     case, accents and classes of characters, for wordpiece.c
  *   tokenizer.c   the public functions, over these
  *
  * A struct tokenizer does not change once tokenizer_new has returned it, but for `settled`, whose
@@ -49,8 +52,7 @@ typedef struct {
     size_t mask;
 } pair_table;
 
-/* A trie of the tokens that are looked for in a text as they are written. Node 0 is the root; edges
- * are hashed. */
+/* A trie of pieces. Node 0 is the root; edges are hashed. */
 typedef struct {
     uint32_t node, byte;
     uint32_t child; /* 0: free */
@@ -58,16 +60,36 @@ typedef struct {
 typedef struct {
     trie_edge *edges;
     size_t mask;
-    int32_t *token;     /* [n_nodes] the token that ends at this node, or NO_TOKEN */
+    int32_t *token; /* [n_nodes] the token that ends at this node, or NO_TOKEN */
+    uint32_t last;  /* the newest node */
+} piece_trie;
+
+/* The tokens that are looked for in a text as they are written. */
+typedef struct {
+    piece_trie trie;
     uint8_t first[256]; /* which kinds open with this byte: SPECIAL_* */
 } special_trie;
 enum { SPECIAL_USER = 1, SPECIAL_CONTROL = 2 };
 
 typedef struct presplit presplit; /* presplit.c */
+typedef struct charsmap charsmap; /* charsmap.c */
+typedef struct encoder encoder;
+
+/* What tokenizer.ggml.model decides. */
+typedef struct {
+    const char *name;
+    pl_code (*load)(tokenizer *t, const gguf *g, pl_error *e);
+    /* `opens`: the text opens a sequence, and add_space is set. */
+    pl_code (*encode)(encoder *c, const char *text, size_t n, bool opens);
+    int32_t bos, eos, unk, sep, pad; /* for files that do not name them; NO_TOKEN: none */
+    bool add_bos, add_eos, add_sep, add_space;
+    bool byte_level; /* pieces are spelled in bytes; otherwise in text with U+2581 for a space */
+} tokenizer_kind;
 
 struct tokenizer {
+    const tokenizer_kind *kind;
     char *model, *pre, *chat_template; /* chat_template may be NULL */
-    bool byte_level;                   /* "gpt2"; otherwise SentencePiece-style */
+    bool byte_level;                   /* how pieces are spelled; see tokenizer_kind */
     uint64_t seed; /* of the hash tables: no file can know which of its names collide */
 
     size_t n;          /* vocabulary entries */
@@ -84,14 +106,24 @@ struct tokenizer {
 
     presplit *split;    /* byte-level: the words, */
     pair_table pairs;   /* their merges, */
-    bool ignore_merges; /* and whether a word that is a token is taken as it is */
+    bool ignore_merges; /* whether a word that is a token is taken as it is, */
+    bool whole_breaks;  /* or one of line breaks only; */
+    bool always_bos;    /* add_bos, whatever the file says */
 
     uint32_t *priority; /* SentencePiece: [n] the order in which pieces are formed, lowest first */
     bool add_space;     /* a space goes in front of a text that opens a sequence */
     bool words_apart;   /* no piece has a space behind another character: words encode one by one */
 
-    int32_t bos, eos, unk, pad, eot, eom;
-    bool add_bos, add_eos;
+    piece_trie pieces;  /* Unigram: the words, */
+    float *score;       /* [n] their scores, */
+    float unknown;      /* that of a character without one, */
+    charsmap *map;      /* the normalization (NULL: none), */
+    bool merge_spaces;  /* and whether spaces become one, and none at the ends */
+
+    bool lower, strip;  /* WordPiece: in lower case; without accents */
+
+    int32_t bos, eos, unk, sep, pad, eot, eom;
+    bool add_bos, add_eos, add_sep;
     int32_t *eog; /* [n_eog] ascending */
     size_t n_eog;
 };
@@ -137,7 +169,26 @@ int spelling_to_byte(const char *s, size_t n);
  * written. */
 size_t unescape_spaces(const char *s, size_t n, char *out);
 
+/* tokenizer.ggml.scores, floats or integers, one for each token; NaN is refused. *scores is NULL
+ * when the file has none. */
+pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores, pl_error *e);
+
 /* ---- special.c ---- */
+
+/* Room for pieces of `bytes` bytes together. trie_free also after a failure. */
+pl_code trie_new(piece_trie *trie, size_t bytes, pl_error *e);
+void trie_free(piece_trie *trie);
+/* A piece that is there already stays. */
+void trie_add(const tokenizer *t, piece_trie *trie, gguf_string piece, int32_t id);
+/* The edge from a node by a byte, or the free place for it (child 0). */
+static inline trie_edge *trie_step(const tokenizer *t, const piece_trie *trie, uint32_t node,
+                                   unsigned char byte) {
+    size_t i = (size_t)hash_pair(t, node, byte) & trie->mask;
+    while (trie->edges[i].child != 0 &&
+           (trie->edges[i].node != node || trie->edges[i].byte != byte))
+        i = (i + 1) & trie->mask;
+    return &trie->edges[i];
+}
 
 pl_code special_build(tokenizer *t, pl_error *e);
 /* The first token written out in text[0..n): its id and where it is, or NO_TOKEN. At one place the
@@ -149,12 +200,18 @@ int32_t special_find(const tokenizer *t, const char *text, size_t n, unsigned ki
 
 typedef pl_code (*presplit_piece)(void *context, const char *s, size_t n);
 typedef struct {
-    bool ignore_merges, add_bos;
+    bool ignore_merges; /* a word that is a token is taken as it is */
+    bool add_bos, always_bos; /* unless the file says otherwise; whatever it says */
+    bool add_sep;             /* SEP behind the text, unless the file says otherwise */
+    bool spelled_as_text;     /* pieces are characters, with U+2581 for a space, not bytes */
+    bool whole_breaks;        /* a word of line breaks that is a token is taken as it is */
 } presplit_traits;
 
 /* By the name in tokenizer.ggml.pre; "" is "default". */
 pl_code presplit_new(const char *name, presplit **out, presplit_traits *traits, pl_error *e);
 void presplit_free(presplit *p); /* NULL is fine */
+/* The first name of row i of the table; NULL behind the last. */
+const char *presplit_name(size_t i, size_t *size);
 
 /* What one encode call needs to run it; zero-initialised. */
 typedef struct {
@@ -203,23 +260,52 @@ void merge_run(merge_space *m, size_t n, merge_rank rank, const void *context);
 
 /* ---- one encode call ---- */
 
-typedef struct {
+struct encoder {
     const tokenizer *t;
     id_list *out;
     merge_space symbols;
     presplit_state split;
-    text_buffer text; /* SentencePiece: the text as it is matched */
+    text_buffer text; /* the text as it is matched, where that is not the caller's */
+    text_buffer made; /* the text on its way there */
+    void *steps;      /* unigram.c's */
+    size_t steps_capacity;
     pl_error *e;
-} encoder;
+};
 
 /* A piece that is one symbol of the model's, or else what its bytes become: a byte token each, or
  * one unknown token when the model has one that is no control token, or nothing: the vocabulary
  * cannot say it. */
 pl_code encode_bytes(encoder *c, const char *s, size_t n);
+bool has_bytes(const tokenizer *t, const char *s, size_t n); /* a byte token for each */
 
 pl_code bpe_load(tokenizer *t, const gguf *g, pl_error *e);
-pl_code bpe_encode(encoder *c, const char *text, size_t n);
+pl_code bpe_encode(encoder *c, const char *text, size_t n, bool opens);
 pl_code spm_load(tokenizer *t, const gguf *g, pl_error *e);
-pl_code spm_encode(encoder *c, const char *text, size_t n, bool space);
+pl_code spm_encode(encoder *c, const char *text, size_t n, bool opens);
+pl_code unigram_load(tokenizer *t, const gguf *g, pl_error *e);
+pl_code unigram_encode(encoder *c, const char *text, size_t n, bool opens);
+pl_code wordpiece_load(tokenizer *t, const gguf *g, pl_error *e);
+pl_code wordpiece_encode(encoder *c, const char *text, size_t n, bool opens);
+void load_byte_ids(tokenizer *t); /* byte_id from the tokens of type TOKEN_BYTE */
+
+/* ---- charsmap.c ---- */
+
+/* tokenizer.ggml.precompiled_charsmap; *out is NULL when the file has none. */
+pl_code charsmap_load(const gguf *g, charsmap **out, pl_error *e);
+void charsmap_free(charsmap *map); /* NULL is fine */
+/* What the longest beginning of s[0..n), n >= 1, that the map knows becomes; *used: its bytes, 0
+ * when it knows none. */
+gguf_string charsmap_find(const charsmap *map, const char *s, size_t n, size_t *used);
+
+/* ---- unicode.c ---- */
+
+#define DECOMPOSED_MAX 4
+/* The canonical decomposition; writes up to DECOMPOSED_MAX characters, returns how many. */
+size_t unicode_decompose(uint32_t point, uint32_t *out);
+uint32_t unicode_lower(uint32_t point);
+bool unicode_is_space(uint32_t point);       /* White_Space */
+bool unicode_is_control(uint32_t point);     /* Cc, Cf, Co */
+bool unicode_is_accent(uint32_t point);      /* Mn */
+bool unicode_is_punctuation(uint32_t point); /* P */
 
 #endif

@@ -24,6 +24,7 @@
 #include "text/internal.h"
 
 #define MAX_REGEXES 8
+#define MESSAGE_NAMES 420 /* bytes of a message that lists the rows */
 #define JIT_STACK_MIN ((size_t)32 << 10)
 /* Beyond this the interpreter takes over, whose frames are on the heap. */
 #define JIT_STACK_MAX ((size_t)64 << 20)
@@ -34,10 +35,59 @@ typedef struct {
     const char *names; /* separated by spaces */
     presplit_traits traits;
     const char *regexes[MAX_REGEXES]; /* up to the first NULL */
+    size_t threes; /* which of them, counted from 1, finds digits to cut (cut_by_threes); 0: none */
 } row;
 
 /* openai-community/gpt2, encoder.py. */
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+/* What nearly all that came after cl100k_base have in common (openai/tiktoken, openai_public.py):
+ * contractions in any case, words with a character in front, the given numbers, punctuation with
+ * the given line ends behind, spaces. */
+#define CONTRACTION "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define LEAD "[^\\r\\n\\p{L}\\p{N}]?"
+#define SPACES "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CL100K(numbers)                                                                            \
+    CONTRACTION "|" LEAD "\\p{L}+|" numbers "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES
+
+/* Words of o200k_base (tiktoken again): upper case only at the front. Both runs of the first
+ * alternative may take a letter without case: it backtracks to the last of them at most, over
+ * upper-case letters that the next match takes at once. */
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_WORDS(ending)                                                                        \
+    LEAD UPPER "*" LOWER "+" ending "|" LEAD UPPER "+" LOWER "*" ending
+#define O200K(ending, numbers)                                                                     \
+    O200K_WORDS(ending) "|" numbers "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|" SPACES
+
+/* moonshotai/Kimi-K2-Base, tokenization_kimi.py, has o200k_base's words with each class less the
+ * Han characters, "[...&&[^\p{Han}]]", which PCRE2 cannot say in a class. As groups of a lookahead
+ * and a class they would need a frame for each character to go back to, so they are written without
+ * going back. UPPER*LOWER+ takes the run of UPPER, and then: lower case follows, which takes LOWER+
+ * on; or it gives up characters until one is in LOWER, so that the match ends behind the last of
+ * the run that has no case. UPPER+LOWER* is tried when there is none: all the run is upper case,
+ * and nothing follows that LOWER would take. sc: \p{Han} would be script extensions in PCRE2. */
+#define CASELESS "(?!\\p{sc:Han})[\\p{Lm}\\p{Lo}\\p{M}]"
+#define UPPERCASE "[\\p{Lu}\\p{Lt}]"
+#define NOT_HAN_WORDS                                                                              \
+    LEAD "(?:(?:" UPPERCASE "|" CASELESS ")*+\\p{Ll}(?:\\p{Ll}|" CASELESS ")*+"                    \
+         "|(?:" UPPERCASE "*+(?:" CASELESS ")++)++)" CONTRACTION "?"                               \
+         "|" LEAD UPPERCASE "++" CONTRACTION "?"
+
+/* deepseek-ai/DeepSeek-V3, tokenizer.json. */
+#define DEEPSEEK_CJK "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+"
+#define DEEPSEEK_WORDS                                                                             \
+    "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+
+/* bigscience/bloom, tokenizer.json. */
+#define BLOOM                                                                                      \
+    " ?[^(\\s|.,!?\\x{2026}\\x{3002}\\x{ff0c}\\x{3001}\\x{964}\\x{6d4}\\x{60c})]+"
+
+/* What is no end of a word behind a digit: Oniguruma's \w, which is UTS #18's: alphabetic
+ * characters, marks, decimal digits and connectors. */
+#define WORD                                                                                       \
+    "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}"                                        \
+    "\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}]"
 
 /* The cased letters that deepseek-llm's tokenizer.json lists one by one. By their numbers, as
  * several of the characters do not survive a tool that normalizes text. */
@@ -61,40 +111,154 @@ typedef struct {
     "\\x{10400}-\\x{1044f}\\x{104b0}-\\x{104d3}\\x{104d8}-\\x{104fb}\\x{10c80}-\\x{10cb2}"         \
     "\\x{10cc0}-\\x{10cf2}\\x{118a0}-\\x{118df}\\x{1e900}-\\x{1e943}"
 
-/* Which name means which row: llama.cpp, src/llama-vocab.cpp, where these names are given out. */
+/* Which name means which row: llama.cpp, src/llama-vocab.cpp, where these names are given out; so
+ * are the flags. A model's own file is named where its regex was given a name of its own there. */
 static const row rows[] = {
-    {"gpt-2 phi-2 mpt olmo exaone4 modern-bert gigachat mellum a.x-4.0", {false, false}, {GPT2}},
+    {.names = "gpt-2 phi-2 mpt olmo jais trillion granite-docling exaone4 modern-bert gigachat "
+              "mellum a.x-4.0 jina-es jina-de jina-v2-es jina-v2-de",
+     .regexes = {GPT2}},
+    {.names = "roberta-bpe jina-v1-en jina-v2-code",
+     .traits = {.add_sep = true},
+     .regexes = {GPT2}},
+
+    /* bigcode/starcoder2-3b, CohereForAI/c4ai-command-r-v01, HuggingFaceTB/SmolLM-135M and others,
+     * tokenizer.json: Digits (each alone), then ByteLevel, which is GPT-2's. */
+    {.names = "starcoder refact command-r smollm codeshell exaone minerva-7b mellum2",
+     .regexes = {"\\p{N}", GPT2}},
 
     /* meta-llama/Meta-Llama-3-8B, tokenizer.json; its model has "ignore_merges": true. */
-    {"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2",
-     {true, true},
-     {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}"
-      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+    {.names = "llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
+     .traits = {.ignore_merges = true, .add_bos = true},
+     .regexes = {CL100K("\\p{N}{1,3}")}},
+    /* databricks/dbrx-base, THUDM/glm-4-9b-chat-hf: the same text, other flags. */
+    {.names = "dbrx smaug-bpe glm4 chatglm-bpe", .regexes = {CL100K("\\p{N}{1,3}")}},
+
+    /* inceptionai/Jais-2-8B-Chat, tokenizer.json: spaces in powers of two. A long run of them is
+     * many matches, and each would look for its line breaks with \s*[\r\n]+ in vain. Behind a space
+     * that is no line break none can be found: the match that ended there was one of the last
+     * alternatives, which are tried when there are no line breaks in the rest of the run. */
+    {.names = "jais-2",
+     .regexes = {CONTRACTION "|" LEAD "\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+                             "|(?<!(?![\\r\\n])\\s)\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)"
+                             "|\\s{128}(?!\\S)|\\s{64}(?!\\S)|\\s{32}(?!\\S)|\\s{16}(?!\\S)"
+                             "|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s"}},
 
     /* Qwen/Qwen2-7B, tokenizer.json. Its NFC normalizer is left out, as in llama.cpp: text comes
-     * back as it went in. */
-    {"qwen2 deepseek-r1-qwen megrez kormo f2llmv2",
-     {false, false},
-     {"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}"
-      "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
+     * back as it went in. stabilityai/stablelm-2-zephyr-1_6b, tencent/Hunyuan-A13B-Instruct and
+     * xai-org/grok-2 have the same. */
+    {.names = "qwen2 deepseek-r1-qwen megrez kormo f2llmv2 stablelm2 hunyuan solar-open grok-2",
+     .regexes = {CL100K("\\p{N}")}},
+    /* Qwen/Qwen3.5, tokenizer.json: marks belong to words. */
+    {.names = "qwen35",
+     .regexes = {CONTRACTION "|" LEAD "[\\p{L}\\p{M}]+|\\p{N}"
+                             "| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" SPACES}},
+    {.names = "ufakzeka", /* Qwen2's without contractions */
+     .regexes = {LEAD "\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES}},
+    {.names = "laguna", .regexes = {"[^\\n]+|[\\n]+", CL100K("\\p{N}")}},
+    /* openbmb/MiniCPM5-1B, tokenizer.json. */
+    {.names = "minicpm5",
+     .traits = {.ignore_merges = true},
+     .regexes = {"\\p{N}{1,3}", CL100K("\\p{N}+")}},
+    /* inclusionAI/Ling-lite, tokenizer.json. */
+    {.names = "bailingmoe bailingmoe2 llada-moe",
+     .regexes = {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}"
+                 "| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
+    /* ByteDance-Seed/Seed-Coder-8B-Base, tokenizer.json; Seed-OSS has it too. */
+    {.names = "seed-coder",
+     .regexes = {CONTRACTION "|" LEAD "\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|" SPACES}},
+    /* LGAI-EXAONE/K-EXAONE-236B-A23B, tokenizer.json: words of a line are one piece. The words are
+     * (?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+ there, one loop in another: the same strings, a letter with
+     * its marks and then more of them with or without a space before each, and as a letter is
+     * neither a mark nor a space, there is one way to read them and nothing to go back to. */
+    {.names = "exaone-moe",
+     .regexes = {CONTRACTION "|" LEAD "\\p{L}\\p{M}*+(?: ?\\p{L}\\p{M}*+)*+|\\p{N}"
+                             "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"}},
 
-    /* tiiuae/falcon-7b, tokenizer.json: Punctuation (Unicode's and ASCII's), ByteLevel, Digits, and
-     * a Split, in the form that llama.cpp gives them. No token of the vocabulary has digits
-     * beside other characters, so that what Digits would cut besides is never joined. */
-    {"falcon", {false, false}, {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
+    /* mistralai/Mistral-Nemo-Base-2407, tokenizer.json (Tekken). */
+    {.names = "tekken",
+     .traits = {.ignore_merges = true, .add_bos = true},
+     .regexes = {O200K("", "\\p{N}")}},
+    /* openai/tiktoken, o200k_base; meta-llama/Llama-4-Scout-17B-16E-Instruct, tokenizer.json. */
+    {.names = "gpt-4o llama4 kanana2 talkie minimax-m2",
+     .regexes = {O200K(CONTRACTION "?", "\\p{N}{1,3}")}},
+    {.names = "granite-embed-multi-97m",
+     .traits = {.ignore_merges = true},
+     .regexes = {O200K(CONTRACTION "?", "\\p{N}{1,3}")}},
+    /* tencent/Youtu-LLM-2B, tokenizer.json. */
+    {.names = "youtu",
+     .traits = {.ignore_merges = true},
+     .regexes = {"[\\x{ac00}-\\x{d7a3}\\x{3131}-\\x{318e}]+"
+                 "|[\\x{ff01}\\x{2026}\\x{201c}\\x{201d}\\x{2018}\\x{2019}\\x{2014}\\x{ff1a}"
+                 "\\x{ff1b}\\x{ff0c}\\x{3001}-\\x{303f}\\x{fe30}-\\x{fe4f}]+"
+                 "|[\\x{3105}-\\x{312f}]+|" DEEPSEEK_CJK,
+                 O200K(CONTRACTION "?", "\\p{N}")}},
+    /* CohereLabs/tiny-aya-base, tokenizer.json. The first is \d{1,3}(?=(?:\d{3})*\b) there, which
+     * reads the rest of a number again for each of its groups. It finds nothing in a number with a
+     * letter right behind it; any other it cuts into groups of three from its end, with one, two or
+     * three digits in front. So: whole numbers that end a word, and then, in the pieces that are
+     * digits throughout (none but those are: a number at the end of another piece would have been
+     * found), their groups. */
+    {.names = "tiny_aya cohere2moe",
+     .regexes = {"(?<!\\d)\\d++(?!" WORD ")", "^\\d++\\z",
+                 O200K(CONTRACTION "?", "\\p{N}{1,3}")},
+     .threes = 2},
+    {.names = "kimi-k2",
+     .regexes = {"\\p{sc:Han}+|" NOT_HAN_WORDS "|\\p{N}{1,3}"
+                 "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|" SPACES}},
+    /* UW/OLMo2-8B-SuperBPE-t180k, tokenizer.json. The second is (?=(\d{3})+(?!\d)) there: an empty
+     * match, which cuts, wherever three, six, ... digits are left of a number. */
+    {.names = "superbpe", .regexes = {"\\p{N}+", "\\d+"}, .threes = 2},
 
+    {.names = "deepseek-v3 hunyuan-dense joyai-llm hy_v4",
+     .regexes = {"\\p{N}{1,3}", DEEPSEEK_CJK,
+                 DEEPSEEK_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES}},
+    {.names = "spark2_5",
+     .regexes = {"\\p{N}{1,3}", DEEPSEEK_CJK,
+                 DEEPSEEK_WORDS "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+", "\\p{N}"}},
+    /* deepseek-ai/deepseek-coder-6.7b-base, tokenizer.json; the last is Digits there. */
+    {.names = "deepseek-coder",
+     .regexes = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
+                 "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}"}},
     /* deepseek-ai/deepseek-llm-7b-base, tokenizer.json. The fourth is \s+$ there. Its leftmost
      * match begins at a space that no space precedes, or an earlier start would match too, and
      * takes the whole run, as $ is true behind a whole run only (the line breaks are pieces of
      * their own by then). */
-    {"deepseek-llm",
-     {false, false},
-     {"[\\r\\n]", "\\s?[" CASED "]+",
-      "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}\\x{3000}-\\x{3002}]+",
-      "(?<!\\s)\\s++$", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+", "\\p{N}+"}},
+    {.names = "deepseek-llm",
+     .regexes =
+         {"[\\r\\n]", "\\s?[" CASED "]+",
+          "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}"
+          "\\x{3000}-\\x{3002}]+",
+          "(?<!\\s)\\s++$", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
+          "\\p{N}+"}},
+
+    /* LumiOpen/Poro-34B-chat and TurkuNLP/gpt3-finnish-small have Bloom's; LumiOpen/Viking-7B has
+     * it and Digits. */
+    {.names = "bloom poro-chat gpt3-finnish", .regexes = {BLOOM}},
+    {.names = "viking", .regexes = {BLOOM, "\\p{N}"}},
+
+    /* facebook/chameleon-7b, tokenizer.json: sentinels, images, some spaces, Digits, Punctuation,
+     * ByteLevel. */
+    {.names = "chameleon",
+     .traits = {.add_bos = true},
+     .regexes = {"<sentinel:[0-9]+>", "IMGIMG[A-I]{1,4}Z", "[\\t\\n]|    |  ", "\\p{N}",
+                 "[\\p{P}!-/:-@\\[-`{-~]", GPT2}},
+
+    /* tiiuae/falcon-7b, tokenizer.json: Punctuation (Unicode's and ASCII's), ByteLevel, Digits, and
+     * a Split, in the form that llama.cpp gives them. No token of the vocabulary has digits
+     * beside other characters, so that what Digits would cut besides is never joined. */
+    {.names = "falcon", .regexes = {"[\\p{P}$+<=>^~|`]+", GPT2, "[0-9][0-9][0-9]"}},
+
+    /* google/gemma-4, tokenizer.json, and sarvamai: no words, as spaces are ordinary characters of
+     * the vocabulary. No merge has a line break beside another character, so that lines can be
+     * encoded one by one. Gemma 4's files may deny a BOS that it needs (llama.cpp, #21500). */
+    {.names = "gemma4 granite-embed-multi-311m",
+     .traits = {.add_bos = true, .always_bos = true, .spelled_as_text = true, .whole_breaks = true},
+     .regexes = {"[^\\n]+|[\\n]+"}},
+    {.names = "sarvam-moe", .traits = {.spelled_as_text = true}, .regexes = {"[^\\n]+|[\\n]+"}},
 
     /* What llama.cpp does with a file that names no type. */
-    {"default", {false, false}, {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {.names = "default",
+     .regexes = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
 };
 
 /* Unicode's White_Space (PropList.txt), as the inside of a character class. */
@@ -112,7 +276,7 @@ struct presplit {
     pcre2_general_context *memory;
     pcre2_match_context *limits; /* none: every text gets its exact answer */
     regex regexes[MAX_REGEXES];
-    size_t n;
+    size_t n, threes;
 };
 
 static void *take(size_t bytes, void *unused) {
@@ -194,15 +358,17 @@ static const row *find_row(const char *name) {
     return NULL;
 }
 
-/* The first name of each row, for messages. */
+const char *presplit_name(size_t i, size_t *size) {
+    if (i >= sizeof rows / sizeof *rows) return NULL;
+    *size = strcspn(rows[i].names, " ");
+    return rows[i].names;
+}
+
 static void list_names(char *out, size_t size) {
-    size_t at = 0;
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        size_t n = strcspn(rows[i].names, " ");
-        if (at + n + 3 > size) break;
-        if (at != 0) at += (size_t)snprintf(out + at, size - at, ", ");
-        at += (size_t)snprintf(out + at, size - at, "%.*s", (int)n, rows[i].names);
-    }
+    const char *name;
+    size_t at = 0, n;
+    for (size_t i = 0; (name = presplit_name(i, &n)) != NULL && at + n + 3 <= size; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%.*s", i != 0 ? ", " : "", (int)n, name);
 }
 
 pl_code presplit_new(const char *name, presplit **out, presplit_traits *traits, pl_error *e) {
@@ -210,7 +376,7 @@ pl_code presplit_new(const char *name, presplit **out, presplit_traits *traits, 
     presplit *p;
     pl_code code = PL_ERR_MEMORY;
     if (found == NULL) {
-        char names[256] = "";
+        char names[MESSAGE_NAMES] = "";
         list_names(names, sizeof names);
         return pl_fail(
             e, PL_ERR_UNSUPPORTED,
@@ -220,6 +386,7 @@ pl_code presplit_new(const char *name, presplit **out, presplit_traits *traits, 
     *traits = found->traits;
     p = mem_zalloc(sizeof *p);
     if (p == NULL) return pl_fail(e, PL_ERR_MEMORY, "no memory for the pre-split regexes");
+    p->threes = found->threes;
     p->memory = pcre2_general_context_create(take, give, NULL);
     if (p->memory != NULL) p->limits = pcre2_match_context_create(p->memory);
     if (p->limits == NULL) {
@@ -293,6 +460,30 @@ static int match(run *r, const regex *x, const char *text, size_t n, size_t from
     return found;
 }
 
+static pl_code cut(run *r, size_t k, const char *text, size_t n);
+
+/* Where a character ends that begins at text[at]; the text is UTF-8. */
+static size_t behind(const char *text, size_t n, size_t at) {
+    do at++;
+    while (at < n && ((unsigned char)text[at] & 0xC0) == 0x80);
+    return at;
+}
+
+/* Digits text[start..end): a cut before each group of three, counted from their end. What is in
+ * front of the first group belongs to what lies before the digits; *done moves to the last cut. */
+static pl_code cut_by_threes(run *r, size_t k, const char *text, size_t start, size_t end,
+                             size_t *done) {
+    size_t left = 0;
+    pl_code code = PL_OK;
+    for (size_t i = start; i < end; i = behind(text, end, i)) left++;
+    for (size_t i = start; i < end && code == PL_OK; i = behind(text, end, i), left--) {
+        if (left % 3 != 0) continue;
+        code = cut(r, k + 1, text + *done, i - *done);
+        *done = i;
+    }
+    return code;
+}
+
 /* Cuts text[0..n) with regex k, and the pieces with those behind it. Deep as the list of regexes is
  * long. */
 static pl_code cut(run *r, size_t k, const char *text, size_t n) {
@@ -312,13 +503,16 @@ static pl_code cut(run *r, size_t k, const char *text, size_t n) {
             pcre2_get_ovector_pointer(r->state->match_data); /* the next level writes there too */
         start = bounds[0];
         end = bounds[1];
-        code = cut(r, k + 1, text + done, start - done);
-        if (code == PL_OK) code = cut(r, k + 1, text + start, end - start);
+        if (k + 1 == r->p->threes) {
+            code = cut_by_threes(r, k, text, start, end, &done);
+        } else {
+            code = cut(r, k + 1, text + done, start - done);
+            if (code == PL_OK) code = cut(r, k + 1, text + start, end - start);
+            done = end;
+        }
         if (code != PL_OK) return code;
-        done = from = end;
-        if (start == end) /* an empty match is a cut; the search goes on at the next character */
-            do from++;
-            while (from < n && ((unsigned char)text[from] & 0xC0) == 0x80);
+        /* An empty match is a cut; the search goes on at the next character. */
+        from = start == end ? behind(text, n, end) : end;
     }
     return cut(r, k + 1, text + done, n - done);
 }

@@ -8,8 +8,6 @@
  * Merges run over the whole text. But where no piece has a space behind another character, which
  * SentencePiece's own training sees to, none can reach across the start of a word: words are
  * encoded one by one then, and a word that was seen to become one piece does so again. */
-#include <math.h>
-
 #include "base/mem.h"
 #include "text/internal.h"
 #include "text/utf8.h"
@@ -25,31 +23,17 @@ static uint32_t rank_of_score(float score) {
 
 pl_code spm_load(tokenizer *t, const gguf *g, pl_error *e) {
     const gguf_value *scores;
-    pl_code code = gguf_get_array(g, "tokenizer.ggml.scores", false, GGUF_F32, &scores, e);
+    pl_code code = load_scores(t, g, &scores, e);
     if (code != PL_OK) return code;
-    if (scores != NULL && scores->n != t->n)
-        return pl_fail(e, PL_ERR_FORMAT,
-                       "%s: key 'tokenizer.ggml.scores': found %llu elements, expected %zu, one "
-                       "for each token",
-                       gguf_path(g), (unsigned long long)scores->n, t->n);
     t->priority = mem_array(t->n, sizeof *t->priority);
     if (t->priority == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for %zu scores", gguf_path(g), t->n);
-    for (size_t i = 0; i < 256; i++) t->byte_id[i] = NO_TOKEN;
+    load_byte_ids(t);
     t->words_apart = true;
     for (size_t i = 0; i < t->n; i++) {
         float score = scores != NULL ? (float)gguf_float_at(scores, i) : 0.0f;
         gguf_string piece = piece_of(t, (int32_t)i);
-        if (isnan(score))
-            return pl_fail(
-                e, PL_ERR_FORMAT,
-                "%s: key 'tokenizer.ggml.scores': found NaN for token %zu, expected a number",
-                gguf_path(g), i);
         t->priority[i] = rank_of_score(score);
-        if (t->type[i] == TOKEN_BYTE) {
-            int32_t *id = &t->byte_id[(unsigned char)piece.data[0]];
-            if (*id == NO_TOKEN) *id = (int32_t)i;
-        }
         if (t->type[i] == TOKEN_NORMAL)
             for (size_t k = 1; k < piece.size; k++)
                 if (piece.data[k] == ' ' && piece.data[k - 1] != ' ') t->words_apart = false;
@@ -116,14 +100,14 @@ static size_t word_end(const char *s, size_t n, size_t i) {
     return space != NULL ? (size_t)(space - s) : n;
 }
 
-pl_code spm_encode(encoder *c, const char *text, size_t n, bool space) {
+pl_code spm_encode(encoder *c, const char *text, size_t n, bool opens) {
     text_buffer *b = &c->text;
     pl_code code;
     b->n = 0;
     if (n == 0) return PL_OK;
     if (mem_reserve(&b->data, &b->capacity, n + 1, 1) != 0)
         return pl_fail(c->e, PL_ERR_MEMORY, "no memory to encode %zu bytes of text", n);
-    if (space) b->data[b->n++] = ' ';
+    if (opens) b->data[b->n++] = ' ';
     b->n += unescape_spaces(text, n, b->data + b->n);
     if (!c->t->words_apart) return encode_word(c, b->data, b->n);
     for (size_t i = 0, end; i < b->n; i = end) {

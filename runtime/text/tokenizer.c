@@ -1,8 +1,8 @@
 /* tokenizer.c: the tokenizer's public face: making one, text to ids, ids to text. It owns struct
- * tokenizer's life and the rules that both kinds of tokenizer share: which tokens a text may spell
- * out, BOS, the leading space, what a token says. How a text without special tokens becomes ids is
- * bpe.c's and spm.c's. The invariant: a call that fails leaves its output as it was, and decode
- * undoes encode. */
+ * tokenizer's life and the rules that all kinds of tokenizer share: which tokens a text may spell
+ * out, BOS, EOS, the leading space, what a token says. How a text without special tokens becomes
+ * ids is the kinds' own (bpe.c, spm.c, wordpiece.c, unigram.c). The invariant: a call that fails
+ * leaves its output as it was, and decode undoes encode where the kind loses nothing. */
 #include "text/tokenizer.h"
 
 #include "base/mem.h"
@@ -52,27 +52,56 @@ static pl_code load_string(const gguf *g, const char *key, bool required, char *
                : pl_fail(e, PL_ERR_MEMORY, "%s: no memory for key '%s'", gguf_path(g), key);
 }
 
-/* The kind of tokenizer, with the defaults that go with it. */
-static pl_code load_kind(tokenizer *t, const gguf *g, pl_error *e) {
+/* What tokenizer.ggml.model may be, with the defaults that go with it (llama.cpp,
+ * src/llama-vocab.cpp, where these names are given out). */
+#define NONE NO_TOKEN
+static const tokenizer_kind models[] = {
+    {.name = "llama", .load = spm_load, .encode = spm_encode,
+     .bos = 1, .eos = 2, .unk = 0, .sep = NONE, .pad = NONE, .add_bos = true, .add_space = true},
+    {.name = "gpt2", .load = bpe_load, .encode = bpe_encode,
+     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .byte_level = true},
+    {.name = "gemma4", .load = bpe_load, .encode = bpe_encode,
+     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE},
+    {.name = "bert", .load = wordpiece_load, .encode = wordpiece_encode,
+     .bos = 101, .eos = NONE, .unk = 100, .sep = 102, .pad = 0, .add_bos = true, .add_sep = true,
+     .add_space = true},
+    {.name = "t5", .load = unigram_load, .encode = unigram_encode,
+     .bos = NONE, .eos = 1, .unk = 2, .sep = NONE, .pad = 0, .add_eos = true},
+};
+#undef NONE
+#define N_MODELS (sizeof models / sizeof *models)
+
+static pl_code load_split(tokenizer *t, const gguf *g, pl_error *e) {
+    const char *name = strcmp(t->model, "gpt2") == 0 ? t->pre : t->model;
     presplit_traits traits;
+    pl_code code = presplit_new(name, &t->split, &traits, e);
+    if (code != PL_OK) return pl_error_prefix(e, "%s", gguf_path(g));
+    t->byte_level = !traits.spelled_as_text;
+    t->ignore_merges = traits.ignore_merges;
+    t->whole_breaks = traits.whole_breaks;
+    t->always_bos = traits.always_bos;
+    t->add_bos = traits.add_bos;
+    t->add_sep = traits.add_sep;
+    return PL_OK;
+}
+
+static pl_code load_kind(tokenizer *t, const gguf *g, pl_error *e) {
     pl_code code = load_string(g, "tokenizer.ggml.model", true, &t->model, e);
     if (code == PL_OK) code = load_string(g, "tokenizer.ggml.pre", false, &t->pre, e);
     if (code != PL_OK) return code;
-    if (strcmp(t->model, "llama") == 0) {
-        t->add_bos = t->add_space = true;
-        return PL_OK;
-    }
-    if (strcmp(t->model, "gpt2") != 0)
+    for (size_t i = 0; i < N_MODELS; i++)
+        if (strcmp(t->model, models[i].name) == 0) t->kind = &models[i];
+    if (t->kind == NULL)
         return pl_fail(e, PL_ERR_UNSUPPORTED,
-                       "%s: key 'tokenizer.ggml.model': found \"%s\", expected one that this build "
-                       "knows: llama, gpt2",
+                       "%s: key 'tokenizer.ggml.model': found \"%.64s\", expected one that this "
+                       "build knows: llama, gpt2, gemma4, bert, t5",
                        gguf_path(g), t->model);
-    t->byte_level = true;
-    code = presplit_new(t->pre, &t->split, &traits, e);
-    if (code != PL_OK) return pl_error_prefix(e, "%s", gguf_path(g));
-    t->ignore_merges = traits.ignore_merges;
-    t->add_bos = traits.add_bos;
-    return PL_OK;
+    t->add_bos = t->kind->add_bos;
+    t->add_eos = t->kind->add_eos;
+    t->add_sep = t->kind->add_sep;
+    t->add_space = t->kind->add_space;
+    t->byte_level = t->kind->byte_level;
+    return t->kind->load == bpe_load ? load_split(t, g, e) : PL_OK;
 }
 
 pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e) {
@@ -86,10 +115,10 @@ pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e) {
     t->seed = (uint64_t)(uintptr_t)t;
     code = load_kind(t, g, e);
     if (code == PL_OK) code = vocabulary_load(t, g, e);
-    if (code == PL_OK) code = t->byte_level ? bpe_load(t, g, e) : spm_load(t, g, e);
+    if (code == PL_OK) code = t->kind->load(t, g, e);
     if (code == PL_OK) code = special_build(t, e);
     if (code != PL_OK) goto fail;
-    t->add_space = t->add_space && !t->byte_level;
+    t->add_space = t->add_space && t->kind->load != bpe_load;
     *out = t;
     return PL_OK;
 fail:
@@ -109,8 +138,10 @@ void tokenizer_free(tokenizer *t) {
     mem_free(t->words.slots);
     mem_free(t->names.slots);
     mem_free(t->settled);
-    mem_free(t->special.edges);
-    mem_free(t->special.token);
+    trie_free(&t->special.trie);
+    trie_free(&t->pieces);
+    charsmap_free(t->map);
+    mem_free(t->score);
     mem_free(t->pairs.slots);
     mem_free(t->priority);
     mem_free(t->eog);
@@ -119,12 +150,16 @@ void tokenizer_free(tokenizer *t) {
 
 /* ---- text to ids ---- */
 
+bool has_bytes(const tokenizer *t, const char *s, size_t n) {
+    bool all = true;
+    for (size_t i = 0; i < n; i++) all = all && t->byte_id[(unsigned char)s[i]] != NO_TOKEN;
+    return all;
+}
+
 pl_code encode_bytes(encoder *c, const char *s, size_t n) {
     const tokenizer *t = c->t;
-    bool all = true;
     pl_code code = PL_OK;
-    for (size_t i = 0; i < n; i++) all = all && t->byte_id[(unsigned char)s[i]] != NO_TOKEN;
-    if (!all)
+    if (!has_bytes(t, s, n))
         return t->unk != NO_TOKEN && t->type[t->unk] != TOKEN_CONTROL
                    ? id_list_push(c->out, t->unk, c->e)
                    : PL_OK;
@@ -145,7 +180,7 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
         size_t at = n, size = 0;
         int32_t id = special_find(t, text, n, kinds, &at, &size);
         if (at != 0) {
-            code = t->byte_level ? bpe_encode(c, text, at) : spm_encode(c, text, at, at_start);
+            code = t->kind->encode(c, text, at, at_start);
             at_start = false;
         }
         if (id != NO_TOKEN && code == PL_OK) {
@@ -155,6 +190,8 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
         text += at + size;
         n -= at + size;
     }
+    if (options.eos && t->add_eos && code == PL_OK) code = id_list_push(c->out, t->eos, c->e);
+    if (options.eos && t->add_sep && code == PL_OK) code = id_list_push(c->out, t->sep, c->e);
     return code;
 }
 
@@ -173,6 +210,8 @@ pl_code tokenizer_encode(const tokenizer *t, const char *text, size_t n, encode_
     merge_space_free(&c.symbols);
     presplit_state_free(&c.split);
     text_free(&c.text);
+    text_free(&c.made);
+    mem_free(c.steps);
     return code;
 }
 
@@ -248,11 +287,13 @@ tokenizer_info tokenizer_describe(const tokenizer *t) {
                             .bos = t->bos,
                             .eos = t->eos,
                             .unk = t->unk,
+                            .sep = t->sep,
                             .pad = t->pad,
                             .eot = t->eot,
                             .eom = t->eom,
                             .add_bos = t->add_bos,
                             .add_eos = t->add_eos,
+                            .add_sep = t->add_sep,
                             .eog = t->eog,
                             .n_eog = t->n_eog,
                             .chat_template = t->chat_template};

@@ -41,6 +41,7 @@ typedef struct {
     bool special;       /* control tokens written in the text become their ids */
     bool bos;           /* put BOS in front when the model wants one (add_bos_token) */
     bool start;         /* the text opens a sequence: SentencePiece's leading space is added */
+    bool eos;           /* put EOS or SEP behind when the model wants them (add_eos, add_sep) */
 } encode_options;
 
 /* Appends the ids of text[0..n) to *out. User-defined tokens are split off first, always, the
@@ -53,6 +54,8 @@ pl_code tokenizer_encode(const tokenizer *t, const char *text, size_t n, encode_
 /* Appends the bytes that ids[0..n) stand for. Control tokens have no text unless `special`. With
  * `start`, the leading space that encode adds at the start is taken off again: decode undoes encode
  * but for bytes without a token and, in SentencePiece vocabularies, U+2581, which is a space there.
+ * WordPiece and Unigram with a normalization lose case, accents, spaces: what comes back encodes to
+ * the same ids.
  * An id out of range is PL_ERR_ARGUMENT; on an error *out is as it was. */
 pl_code tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool special, bool start,
                          text_buffer *out, pl_error *e);
@@ -69,10 +72,10 @@ size_t tokenizer_size(const tokenizer *t);     /* vocabulary entries */
 bool tokenizer_is_eog(const tokenizer *t, int32_t id);
 
 typedef struct {
-    const char *model;     /* "llama", "gpt2" */
+    const char *model;     /* "llama", "gpt2", "gemma4", "bert", "t5" */
     const char *pre;       /* pre-split type, "" when none */
-    int32_t bos, eos, unk, pad, eot, eom;  /* -1: none */
-    bool add_bos, add_eos;
+    int32_t bos, eos, unk, sep, pad, eot, eom;  /* -1: none */
+    bool add_bos, add_eos, add_sep;
     const int32_t *eog; size_t n_eog;      /* all end-of-generation ids, ascending */
     const char *chat_template;             /* NULL: none */
 } tokenizer_info;

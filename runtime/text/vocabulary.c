@@ -1,6 +1,6 @@
 /* vocabulary.c: reads the vocabulary from a file's metadata (tokenizer.ggml.*, ggml/docs/gguf.md):
  * pieces, types, the special ids and which tokens end a generation. It fills the tables of struct
- * tokenizer that both kinds share; scores and merges are spm.c's and bpe.c's. The invariant: every
+ * tokenizer that all kinds share; what scores and merges mean is theirs. The invariant: every
  * piece is in exactly one of the tables `words`, what text may become by itself, and `names`, or in
  * neither when it is empty, a byte, or a second one of the same spelling.
  *
@@ -9,6 +9,8 @@
  * range is an error (there, a warning). Tokens of type "unused" are never produced, not even on the
  * way to another one. Byte-level models have no BOS and EOS when the file names none (there, 11,
  * which is Falcon's). */
+#include <math.h>
+
 #include "base/mem.h"
 #include "text/internal.h"
 #include "text/utf8.h"
@@ -118,7 +120,7 @@ static const char *const turn_ends[] = {"<|eot_id|>",
 static const char *const other_ends[] = {
     "<|eom_id|>",   "<|return|>",       "<|call|>",   "<|calls|>",   "<|flush|>",   "<eos>",
     "[EOS]",        "<|tool_response>", "[e~[",       "<|fim_pad|>", "<fim-pad>",   "<fim_pad>",
-    "<|fim_repo|>", "<|repo_name|>",    "<fim-repo>", "<reponame>",  "<|file_sep|>"};
+    "<|fim_repo|>", "<|repo_name|>",    "<fim-repo>", "<reponame>",  "<REPO>",    "<|file_sep|>"};
 #define N_TURN_ENDS (sizeof turn_ends / sizeof *turn_ends)
 #define N_OTHER_ENDS (sizeof other_ends / sizeof *other_ends)
 
@@ -182,6 +184,30 @@ static pl_code wrong_count(const gguf *g, const char *key, uint64_t found, size_
     return pl_fail(e, PL_ERR_FORMAT,
                    "%s: key '%s': found %llu elements, expected %zu, one for each token",
                    gguf_path(g), key, (unsigned long long)found, n);
+}
+
+pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores, pl_error *e) {
+    static const char key[] = "tokenizer.ggml.scores";
+    const gguf_value *found = gguf_find(g, key);
+    bool integers = found != NULL && found->is_array && found->type == GGUF_I32;
+    pl_code code = gguf_get_array(g, key, false, integers ? GGUF_I32 : GGUF_F32, scores, e);
+    if (code != PL_OK || *scores == NULL) return code;
+    if ((*scores)->n != t->n) return wrong_count(g, key, (*scores)->n, t->n, e);
+    for (size_t i = 0; i < t->n; i++)
+        if (isnan(gguf_float_at(*scores, i)))
+            return pl_fail(e, PL_ERR_FORMAT,
+                           "%s: key '%s': found NaN for token %zu, expected a number", gguf_path(g),
+                           key, i);
+    return PL_OK;
+}
+
+void load_byte_ids(tokenizer *t) {
+    for (size_t i = 0; i < 256; i++) t->byte_id[i] = NO_TOKEN;
+    for (size_t i = 0; i < t->n; i++) {
+        if (t->type[i] != TOKEN_BYTE) continue;
+        int32_t *id = &t->byte_id[(unsigned char)piece_of(t, (int32_t)i).data[0]];
+        if (*id == NO_TOKEN) *id = (int32_t)i;
+    }
 }
 
 static pl_code load_pieces(tokenizer *t, const gguf *g, pl_error *e) {
@@ -284,22 +310,23 @@ static pl_code load_ids(tokenizer *t, const gguf *g, pl_error *e) {
     static const char *const end_keys[] = {"tokenizer.ggml.fim_pad_token_id",
                                            "tokenizer.ggml.fim_rep_token_id",
                                            "tokenizer.ggml.fim_sep_token_id"};
-    bool spm = !t->byte_level;
+    const tokenizer_kind *kind = t->kind;
     int32_t other[3];
-    pl_code code = load_id(t, g, "tokenizer.ggml.bos_token_id", spm ? 1 : NO_TOKEN, &t->bos, e);
+    pl_code code = load_id(t, g, "tokenizer.ggml.bos_token_id", kind->bos, &t->bos, e);
+    if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eos_token_id", kind->eos, &t->eos, e);
     if (code == PL_OK)
-        code = load_id(t, g, "tokenizer.ggml.eos_token_id", spm ? 2 : NO_TOKEN, &t->eos, e);
+        code = load_id(t, g, "tokenizer.ggml.unknown_token_id", kind->unk, &t->unk, e);
+    if (code == PL_OK) /* the format's own spelling */
+        code = load_id(t, g, "tokenizer.ggml.seperator_token_id", kind->sep, &t->sep, e);
     if (code == PL_OK)
-        code = load_id(t, g, "tokenizer.ggml.unknown_token_id", spm ? 0 : NO_TOKEN, &t->unk, e);
-    if (code == PL_OK)
-        code = load_id(t, g, "tokenizer.ggml.padding_token_id", NO_TOKEN, &t->pad, e);
+        code = load_id(t, g, "tokenizer.ggml.padding_token_id", kind->pad, &t->pad, e);
     if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eot_token_id", NO_TOKEN, &t->eot, e);
     if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eom_token_id", NO_TOKEN, &t->eom, e);
     for (size_t i = 0; i < 3 && code == PL_OK; i++)
         code = load_id(t, g, end_keys[i], NO_TOKEN, &other[i], e);
     if (code != PL_OK) return code;
 
-    t->eog = mem_array(N_TURN_ENDS + N_OTHER_ENDS + 6, sizeof *t->eog);
+    t->eog = mem_array(N_TURN_ENDS + N_OTHER_ENDS + 7, sizeof *t->eog);
     if (t->eog == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the end tokens", gguf_path(g));
     for (size_t i = 0; i < N_TURN_ENDS; i++) {
@@ -308,6 +335,8 @@ static pl_code load_ids(tokenizer *t, const gguf *g, pl_error *e) {
         add_eog(t, id);
     }
     for (size_t i = 0; i < N_OTHER_ENDS; i++) add_eog(t, find_control(t, other_ends[i]));
+    /* In Gemma 4's vocabulary it is a tag of HTML. */
+    if (find_control(t, "<|tool_response>") == NO_TOKEN) add_eog(t, find_control(t, "</s>"));
     if (t->eom == NO_TOKEN) t->eom = find_control(t, "<|eom_id|>");
     add_eog(t, t->eos);
     add_eog(t, t->eot);
@@ -339,6 +368,10 @@ pl_code vocabulary_load(tokenizer *t, const gguf *g, pl_error *e) {
     if (code == PL_OK)
         code = load_add(g, "tokenizer.ggml.add_eos_token", "tokenizer.ggml.eos_token_id", t->eos,
                         &t->add_eos, e);
+    if (code == PL_OK)
+        code = load_add(g, "tokenizer.ggml.add_sep_token", "tokenizer.ggml.seperator_token_id",
+                        t->sep, &t->add_sep, e);
+    if (t->always_bos) t->add_bos = t->bos != NO_TOKEN;
     if (code == PL_OK)
         code = gguf_get_bool(g, "tokenizer.ggml.add_space_prefix", false, &t->add_space, e);
     if (code == PL_OK) code = gguf_get_string(g, "tokenizer.chat_template", false, &template, e);

@@ -180,77 +180,8 @@ TEST(utf8_tail_holds_back_only_what_can_still_become_a_character) {
 
 /* ---- pre-splitting ---- */
 
-typedef struct {
-    const char *name, *pieces;
-    size_t size;
-} cut_case; /* pieces with a broken bar between them */
-#define CUT(s) s, sizeof(s) - 1
-#define BAR "\xC2\xA6"
-
-/* Computed with Python's regex module (2026.5.9), pattern after pattern, each cutting the pieces of
- * the one before, from the patterns as the models' tokenizer.json files have them. */
-static const cut_case cuts[] = {
-    {"gpt-2", CUT("I¦'ll¦ ¦ go¦\n\n¦ 1234567¦ it¦'s¦\t¦OK")},
-    {"gpt-2", CUT("'¦S¦'¦ſ¦ WE¦'¦RE¦ don¦'t")},
-    {"gpt-2", CUT("\xe1\xa0\x8e¦\xc2\xa0¦ x¦\xe3\x80\x80 \r\n ¦ y")},
-    {"gpt-2", CUT("a¦1¦b¦22¦c¦333¦ ½²¦ ٣٤٥٦")},
-    {"gpt-2", CUT("Hello¦,¦ world¦!!!¦ (¦yes¦)¦\n\n\n")},
-    {"gpt-2", CUT("   \t ")},
-    {"gpt-2", CUT("日本語abc¦ 한국어¦ 漢¦。！")},
-    {"gpt-2", CUT("...¦\n¦$¦5¦+<=>^~|`¦ '¦x")},
-    {"gpt-2", CUT("na¦\xcc\x81¦ive¦ \xcc\x81¦x¦\x00¦y")},
-    {"gpt-2", CUT("tail¦   ")},
-    {"llama-bpe", CUT("I¦'ll¦ ¦ go¦\n\n¦ ¦123¦456¦7¦ it¦'s¦\tOK")},
-    {"llama-bpe", CUT("'S¦'ſ¦ WE¦'RE¦ don¦'t")},
-    {"llama-bpe", CUT("\xe1\xa0\x8e¦\xc2\xa0¦ x¦\xe3\x80\x80 \r\n¦ ¦ y")},
-    {"llama-bpe", CUT("a¦1¦b¦22¦c¦333¦ ¦½²¦ ¦٣٤٥¦٦")},
-    {"llama-bpe", CUT("Hello¦,¦ world¦!!!¦ (¦yes¦)\n\n\n")},
-    {"llama-bpe", CUT("   \t ")},
-    {"llama-bpe", CUT("日本語abc¦ 한국어¦ 漢¦。！")},
-    {"llama-bpe", CUT("...\n¦$¦5¦+<=>^~|`¦ '¦x")},
-    {"llama-bpe", CUT("na¦\xcc\x81ive¦ \xcc\x81¦x¦\x00y")},
-    {"llama-bpe", CUT("tail¦   ")},
-    {"qwen2", CUT("I¦'ll¦ ¦ go¦\n\n¦ ¦1¦2¦3¦4¦5¦6¦7¦ it¦'s¦\tOK")},
-    {"qwen2", CUT("'S¦'ſ¦ WE¦'RE¦ don¦'t")},
-    {"qwen2", CUT("\xe1\xa0\x8e¦\xc2\xa0¦ x¦\xe3\x80\x80 \r\n¦ ¦ y")},
-    {"qwen2", CUT("a¦1¦b¦2¦2¦c¦3¦3¦3¦ ¦½¦²¦ ¦٣¦٤¦٥¦٦")},
-    {"qwen2", CUT("Hello¦,¦ world¦!!!¦ (¦yes¦)\n\n\n")},
-    {"qwen2", CUT("   \t ")},
-    {"qwen2", CUT("日本語abc¦ 한국어¦ 漢¦。！")},
-    {"qwen2", CUT("...\n¦$¦5¦+<=>^~|`¦ '¦x")},
-    {"qwen2", CUT("na¦\xcc\x81ive¦ \xcc\x81¦x¦\x00y")},
-    {"qwen2", CUT("tail¦   ")},
-    {"falcon", CUT("I¦'¦ll¦ ¦ go¦\n\n¦ ¦123¦456¦7¦ it¦'¦s¦\t¦OK")},
-    {"falcon", CUT("'¦S¦'¦ſ¦ WE¦'¦RE¦ don¦'¦t")},
-    {"falcon", CUT("\xe1\xa0\x8e¦\xc2\xa0¦ x¦\xe3\x80\x80 \r\n ¦ y")},
-    {"falcon", CUT("a¦1¦b¦22¦c¦333¦ ½²¦ ٣٤٥٦")},
-    {"falcon", CUT("Hello¦,¦ world¦!!!¦ ¦(¦yes¦)¦\n\n\n")},
-    {"falcon", CUT("   \t ")},
-    {"falcon", CUT("日本語abc¦ 한국어¦ 漢¦。！")},
-    {"falcon", CUT("...¦\n¦$¦5¦+<=>^~|`¦ ¦'¦x")},
-    {"falcon", CUT("na¦\xcc\x81¦ive¦ \xcc\x81¦x¦\x00¦y")},
-    {"falcon", CUT("tail¦   ")},
-    {"deepseek-llm", CUT("I¦'¦ll¦ ¦ go¦\n¦\n¦ ¦1234567¦ it¦'¦s¦\tOK")},
-    {"deepseek-llm", CUT("'¦S¦'¦ſ¦ WE¦'¦RE¦ don¦'¦t")},
-    {"deepseek-llm", CUT("\xe1\xa0\x8e¦\xc2\xa0¦ x¦\xe3\x80\x80¦ ¦\r¦\n¦ ¦ y")},
-    {"deepseek-llm", CUT("a¦1¦b¦22¦c¦333¦ ¦½²¦ ¦٣٤٥٦")},
-    {"deepseek-llm", CUT("Hello¦,¦ world¦!!!¦ (¦yes¦)¦\n¦\n¦\n")},
-    {"deepseek-llm", CUT("   \t ")},
-    {"deepseek-llm", CUT("日本語¦abc¦ ¦한국어¦ ¦漢¦。¦！")},
-    {"deepseek-llm", CUT("...¦\n¦$¦5¦+<=>^~|`¦ '¦x")},
-    {"deepseek-llm", CUT("na¦\xcc\x81¦ive¦ \xcc\x81¦x¦\x00¦y")},
-    {"deepseek-llm", CUT("tail¦   ")},
-    {"default", CUT("I¦'¦ll¦ ¦ go¦\n\n¦ ¦123¦456¦7¦ it¦'¦s¦\t¦OK")},
-    {"default", CUT("'¦S¦'¦ſ¦ WE¦'¦RE¦ don¦'¦t")},
-    {"default", CUT("\xe1\xa0\x8e¦\xc2\xa0¦ x¦\xe3\x80\x80 \r\n ¦ y")},
-    {"default", CUT("a¦1¦b¦22¦c¦333¦ ¦½²¦ ¦٣٤٥٦")},
-    {"default", CUT("Hello¦,¦ world¦!!!¦ ¦(¦yes¦)¦\n\n\n")},
-    {"default", CUT("   \t ")},
-    {"default", CUT("日本語abc¦ 한국어¦ 漢¦。！")},
-    {"default", CUT("...¦\n¦$¦5¦+<=>^~|¦`¦ ¦'¦x")},
-    {"default", CUT("na¦\xcc\x81¦ive¦ \xcc\x81¦x¦\x00¦y")},
-    {"default", CUT("tail¦   ")},
-};
+#define CASES "tests/c/presplit_cases.txt" /* tests/presplit_cases.py says how it is made */
+#define BAR "\xC2\xA6"                     /* between two pieces there */
 
 static pl_code collect_piece(void *context, const char *s, size_t n) {
     text_buffer *b = context;
@@ -258,27 +189,125 @@ static pl_code collect_piece(void *context, const char *s, size_t n) {
     return code == PL_OK ? text_append(b, s, n, NULL) : code;
 }
 
+/* What an escaped line stands for; returns its size. */
+static size_t unescape(const char *s, size_t n, char *out) {
+    size_t size = 0;
+    for (size_t i = 0; i < n; i++) {
+        char byte[3] = "";
+        if (s[i] != '\\') {
+            out[size++] = s[i];
+            continue;
+        }
+        switch (s[++i]) {
+        case 'n': out[size++] = '\n'; break;
+        case 'r': out[size++] = '\r'; break;
+        case 't': out[size++] = '\t'; break;
+        case 'x':
+            memcpy(byte, s + i + 1, 2);
+            out[size++] = (char)strtol(byte, NULL, 16);
+            i += 2;
+            break;
+        default: out[size++] = s[i];
+        }
+    }
+    return size;
+}
+
+static void expect_cuts(const char *name, const char *pieces, size_t size) {
+    presplit *p;
+    presplit_traits traits;
+    presplit_state run = {.match_data = NULL};
+    text_buffer got = {NULL, 0, 0};
+    char text[1024];
+    size_t n = 0;
+    assert_true(size <= sizeof text);
+    for (size_t i = 0; i < size;)
+        if (i + 1 < size && memcmp(pieces + i, BAR, 2) == 0)
+            i += 2;
+        else
+            text[n++] = pieces[i++];
+    assert_int_equal(presplit_new(name, &p, &traits, NULL), PL_OK);
+    assert_int_equal(presplit_run(p, &run, text, n, collect_piece, &got, NULL), PL_OK);
+    if (got.n != size || memcmp(got.data, pieces, got.n) != 0)
+        fail_msg("%s: \"%.*s\", expected \"%.*s\"", name, (int)got.n, got.data, (int)size, pieces);
+    text_free(&got);
+    presplit_state_free(&run);
+    presplit_free(p);
+}
+
+static const char *cases_path(void) {
+    const char *other = getenv("PERILUNE_PRESPLIT_CASES"); /* a longer list of the same make */
+    return other != NULL ? other : CASES;
+}
+
+/* The names of the types in the list of cases: the first of each row. NULL behind the last. */
+static const char *const *pre_types(void) {
+    static char names[64][32];
+    static const char *list[65];
+    char *cases;
+    size_t n = 0;
+    if (list[0] != NULL) return list;
+    cases = read_whole(CASES, NULL);
+    for (char *line = cases; *line != '\0'; line = strchr(line, '\n') + 1) {
+        size_t size = strcspn(line, "\t");
+        assert_true(size < sizeof names[0] && n < 64);
+        if (n != 0 && strlen(list[n - 1]) == size && memcmp(list[n - 1], line, size) == 0) continue;
+        memcpy(names[n], line, size);
+        list[n] = names[n];
+        n++;
+    }
+    free(cases);
+    return list;
+}
+
 TEST(presplit_cuts_as_the_models_do) {
-    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
-        presplit *p;
+    size_t size, lines = 0;
+    char *cases = read_whole(cases_path(), &size), *end;
+    for (char *line = cases; line < cases + size; line = end + 1, lines++) {
+        char *tab = strchr(line, '\t'), pieces[1024];
+        end = strchr(line, '\n');
+        assert_true(tab != NULL && end != NULL && tab < end && end - tab < 1024);
+        *tab = '\0';
+        expect_cuts(line, pieces, unescape(tab + 1, (size_t)(end - tab - 1), pieces));
+    }
+    assert_true(lines > 600);
+    free(cases);
+}
+
+TEST(every_presplit_type_has_its_cases) {
+    const char *name;
+    size_t size;
+    for (size_t i = 0; (name = presplit_name(i, &size)) != NULL; i++) {
+        const char *const *type = pre_types();
+        while (*type != NULL && (strlen(*type) != size || memcmp(*type, name, size) != 0)) type++;
+        if (*type == NULL) fail_msg("no cases for %.*s", (int)size, name);
+    }
+}
+
+/* The names that llama.cpp gives out for the families that this runtime means to run. */
+TEST(names_of_presplit_types_are_known) {
+    static const char names[] =
+        "default llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano "
+        "deepseek-llm deepseek-coder deepseek-v3 deepseek-r1-qwen spark2_5 youtu falcon mpt "
+        "starcoder gpt-2 phi-2 gigachat a.x-4.0 mellum mellum2 modern-bert jais jais-2 gemma4 "
+        "sarvam-moe roberta-bpe refact command-r qwen2 qwen35 kormo f2llmv2 stablelm2 olmo dbrx "
+        "smaug-bpe poro-chat glm4 chatglm-bpe viking tekken smollm codeshell bloom gpt3-finnish "
+        "exaone exaone4 exaone-moe chameleon minerva-7b megrez gpt-4o llama4 kanana2 talkie "
+        "granite-embed-multi-97m granite-embed-multi-311m tiny_aya cohere2moe superbpe trillion "
+        "granite-docling bailingmoe bailingmoe2 llada-moe seed-coder hunyuan hunyuan-dense hy_v4 "
+        "joyai-llm kimi-k2 ufakzeka grok-2 laguna minimax-m2 solar-open minicpm5";
+    static const char merged[] = /* these take a word that is a token as it is */
+        " llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken "
+        "youtu granite-embed-multi-97m minicpm5 ";
+    char name[64], spaced[66];
+    for (const char *p = names; *p != '\0'; p += strcspn(p, " "), p += *p == ' ') {
+        presplit *split;
         presplit_traits traits;
-        presplit_state run = {.match_data = NULL};
-        text_buffer got = {NULL, 0, 0};
-        char text[256];
-        size_t n = 0;
-        for (const char *s = cuts[i].pieces; s < cuts[i].pieces + cuts[i].size;)
-            if (memcmp(s, BAR, 2) == 0)
-                s += 2;
-            else
-                text[n++] = *s++;
-        assert_int_equal(presplit_new(cuts[i].name, &p, &traits, NULL), PL_OK);
-        assert_int_equal(presplit_run(p, &run, text, n, collect_piece, &got, NULL), PL_OK);
-        if (got.n != cuts[i].size || memcmp(got.data, cuts[i].pieces, got.n) != 0)
-            fail_msg("%s: \"%.*s\", expected \"%s\"", cuts[i].name, (int)got.n, got.data,
-                     cuts[i].pieces);
-        text_free(&got);
-        presplit_state_free(&run);
-        presplit_free(p);
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(p, " "), p);
+        snprintf(spaced, sizeof spaced, " %s ", name);
+        assert_int_equal(presplit_new(name, &split, &traits, NULL), PL_OK);
+        assert_int_equal(traits.ignore_merges, strstr(merged, spaced) != NULL);
+        presplit_free(split);
     }
 }
 
@@ -430,10 +459,12 @@ static gguf *draft_open(const draft *d) {
         gguf_add_strings(w, "tokenizer.ggml.tokens", d->tokens, d->n);
         if (!d->no_types)
             gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, d->types, d->n);
-        if (d->model != NULL && strcmp(d->model, "llama") == 0 && !d->no_scores)
+        if (d->model != NULL && !d->no_scores &&
+            (strcmp(d->model, "llama") == 0 || strcmp(d->model, "t5") == 0))
             gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, d->scores, d->n);
     }
-    if (d->model != NULL && strcmp(d->model, "gpt2") == 0 && d->n_merges != 0)
+    if (d->model != NULL && d->n_merges != 0 &&
+        (strcmp(d->model, "gpt2") == 0 || strcmp(d->model, "gemma4") == 0))
         gguf_add_strings(w, "tokenizer.ggml.merges", d->merges, d->n_merges);
     if (d->keys != NULL) d->keys(w);
     if (gguf_write(w, path, &e) != PL_OK) fail_msg("%s", e.message);
@@ -678,15 +709,32 @@ TEST(spm_merges_the_highest_score_first) {
 
 /* ---- round trips ---- */
 
-static const char *const pre_types[] = {"gpt-2",        "llama-bpe", "qwen2", "falcon",
-                                        "deepseek-llm", "default",   NULL};
+static bool is_spelled_as_text(const char *pre) {
+    presplit *p;
+    presplit_traits traits;
+    assert_int_equal(presplit_new(pre, &p, &traits, NULL), PL_OK);
+    presplit_free(p);
+    return traits.spelled_as_text;
+}
 
 static tokenizer *make_english(const char *pre) {
     static const char *const pairs[] = {"t h",       "th e",          "  t",       "m o", "o n",
                                         "mo on",     "' s",           "    ",      "1 2", "\n \n",
                                         "\xE2 \x82", "\xE2\x82 \xAC", "\xF0 \x9F", "a a", "aa aa",
                                         "! !",       "!! !!",         "\r \n"};
-    draft *d = draft_bytes(pre);
+    draft *d;
+    if (pre != NULL && is_spelled_as_text(pre)) {
+        d = draft_spm();
+        d->model = "gpt2";
+        d->pre = pre;
+        add(d, "a", TOKEN_NORMAL, 0);
+        add(d, "\xE2\x96\x81", TOKEN_NORMAL, 0);
+        add(d, "\n", TOKEN_NORMAL, 0);
+        for (int32_t i = 259; i < 262; i++) add_merge(d, i, i);
+        add_merge(d, 260, 259);
+        return make(d);
+    }
+    d = draft_bytes(pre);
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         const char *space = strchr(pairs[i] + 1, ' ');
         char spelling[64];
@@ -700,23 +748,26 @@ static tokenizer *make_english(const char *pre) {
     return make(d);
 }
 
-TEST(any_bytes_come_back_from_byte_level_ids) {
-    for (size_t k = 0; k < sizeof pre_types / sizeof *pre_types; k++) {
-        tokenizer *t = make_english(pre_types[k]);
-        for (size_t i = 0; i < 2000; i++) {
-            char s[200];
-            expect_round_trip(t, s, random_bytes(s, sizeof s), i % 2 == 0);
-        }
-        tokenizer_free(t);
-    }
-}
-
-/* But for U+2581, which is a space. */
+/* But for U+2581, which is a space where pieces are spelled as text. */
 static size_t random_bytes_without_mark(char *s, size_t most) {
     size_t n = random_bytes(s, most);
     for (size_t i = 0; i + 2 < n; i++)
         if (memcmp(s + i, "\xE2\x96\x81", 3) == 0) s[i] = 'x';
     return n;
+}
+
+TEST(any_bytes_come_back_from_the_ids_of_every_presplit_type) {
+    for (size_t k = 0; pre_types()[k] != NULL; k++) {
+        tokenizer *t = make_english(pre_types()[k]);
+        for (size_t i = 0; i < 500; i++) {
+            char s[200];
+            expect_round_trip(t, s, random_bytes_without_mark(s, sizeof s), i % 2 == 0);
+        }
+        tokenizer_free(t);
+    }
+    tokenizer *t = make_english(NULL);
+    expect_round_trip(t, "\xE2\x96\x81", 3, true);
+    tokenizer_free(t);
 }
 
 TEST(any_bytes_come_back_from_spm_ids) {
@@ -743,13 +794,15 @@ TEST(any_bytes_come_back_from_spm_ids) {
 }
 
 TEST(long_runs_are_encoded_whole) {
-    static const char *const units[] = {" ",  "a",   "\n",   "1",    "!",
-                                        "a ", " \n", "\xFF", "\xC3", "\xE2\x82\xAC"};
-    const size_t size = (size_t)1 << 18;
+    static const char *const units[] = {" ",    "a",    "\n",           "1",  "!",  "A",
+                                        "a ",   " \n",  "\xFF",         "a1", "\r", "aB",
+                                        "\xC3", "'s",   "\xE2\x82\xAC", "\xE6\xBC\xA2",
+                                        "\xCC\x81", "\xC7\x85"};
+    const size_t size = (size_t)1 << 17;
     char *s = malloc(size + 1);
     assert_non_null(s);
-    for (size_t k = 0; k < sizeof pre_types / sizeof *pre_types; k++) {
-        tokenizer *t = make_english(pre_types[k]);
+    for (size_t k = 0; pre_types()[k] != NULL; k++) {
+        tokenizer *t = make_english(pre_types()[k]);
         for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
             size_t n = 0, unit = strlen(units[i]);
             for (; n + unit <= size; n += unit) memcpy(s + n, units[i], unit);
@@ -759,6 +812,387 @@ TEST(long_runs_are_encoded_whole) {
         tokenizer_free(t);
     }
     free(s);
+}
+
+/* ---- Gemma 4: merges over characters ---- */
+
+static void gemma_bos(gguf_writer *w) {
+    gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 1);
+    gguf_add_bool(w, "tokenizer.ggml.add_bos_token", false); /* as some of its files say */
+}
+
+TEST(gemma4_merges_characters_by_the_list) {
+    static const char *const characters[] = {"a", "b", "\xE2\x96\x81", "\xC3\xA9", "z"};
+    for (size_t round = 0; round < 8; round++) {
+        draft *d = draft_spm();
+        tokenizer *t;
+        d->model = "gemma4";
+        d->keys = gemma_bos;
+        for (size_t i = 0; i < 4; i++) add(d, characters[i], TOKEN_NORMAL, 0);
+        for (size_t i = 0; i < 50; i++) {
+            int32_t a, b;
+            do {
+                a = (int32_t)(259 + below(d->n - 259));
+                b = (int32_t)(259 + below(d->n - 259));
+            } while (d->tokens[a].size + d->tokens[b].size > 24);
+            add_merge(d, a, b);
+        }
+        t = open_tokenizer(d);
+        for (size_t i = 0; i < 100; i++) {
+            char text[2048] = "", marked[4096] = "";
+            size_t ends[400], n = below(i % 10 == 0 ? 400 : 30), parts, at = 0, made = 0;
+            id_list got;
+            for (size_t k = 0; k < n; k++) {
+                size_t c = below(20) ? below(4) : 4;
+                strcat(text, c == 2 ? " " : characters[c]);
+                strcat(marked, characters[c]);
+                ends[k] = at += strlen(characters[c]);
+            }
+            parts = merge_naively(d, merge_place, marked, ends, n);
+            got = encoded(t, text, strlen(text), plain);
+            for (size_t k = 0; k < parts; k++, made++) {
+                size_t start = k == 0 ? 0 : ends[k - 1];
+                int32_t id = token_spelled(d, marked + start, ends[k] - start);
+                assert_true(made < got.n);
+                assert_int_equal(got.ids[made], id >= 0 ? id : 3 + 'z');
+            }
+            assert_int_equal(made, got.n);
+            id_list_free(&got);
+            expect_round_trip(t, text, strlen(text), i % 2 == 0);
+        }
+        for (size_t i = 0; i < 500; i++) {
+            char s[200];
+            expect_round_trip(t, s, random_bytes_without_mark(s, sizeof s), i % 2 == 0);
+        }
+        EXPECT(t, "z", ((encode_options){.bos = true, .start = true}), 1, 3 + 'z');
+        tokenizer_free(t);
+        draft_free(d);
+    }
+}
+
+TEST(gemma4_takes_line_breaks_that_are_a_token_as_they_are) {
+    draft *d = draft_spm();
+    int32_t one, three, a;
+    tokenizer *t;
+    d->model = "gemma4";
+    one = add(d, "\n", TOKEN_NORMAL, 0);
+    three = add(d, "\n\n\n", TOKEN_NORMAL, 0); /* no merge leads there */
+    a = add(d, "a", TOKEN_NORMAL, 0);
+    d->merges[d->n_merges++] = copied("a a", 3); /* is no token */
+    t = make(d);
+    EXPECT(t, "a\n\n\naa\n\n", plain, a, three, a, a, one, one);
+    tokenizer_free(t);
+}
+
+/* ---- Unigram ---- */
+
+/* The best way to write s[0..n) as tokens and unknown characters of one byte, by trying all; its
+ * ids to best[], with unknown neighbours as one. */
+typedef struct {
+    const draft *d;
+    const char *s;
+    size_t n;
+    double unknown, best_score;
+    int32_t now[64], best[64];
+    size_t n_best;
+} ways;
+
+static void try_ways(ways *w, size_t at, size_t made, double score) {
+    if (at == w->n) {
+        if (score <= w->best_score) return;
+        w->best_score = score;
+        w->n_best = 0;
+        for (size_t i = 0; i < made; i++)
+            if (i == 0 || w->now[i] != 0 || w->now[i - 1] != 0) w->best[w->n_best++] = w->now[i];
+        return;
+    }
+    for (size_t size = 1; at + size <= w->n; size++) {
+        int32_t id = token_spelled(w->d, w->s + at, size);
+        if (id < 0 && size > 1) continue;
+        w->now[made] = id < 0 ? 0 : id;
+        try_ways(w, at + size, made + 1,
+                 score + (id < 0 ? w->unknown : (double)w->d->scores[id]));
+    }
+}
+
+static draft *draft_unigram(void) {
+    draft *d = draft_new("t5", NULL);
+    add(d, "<unk>", TOKEN_UNKNOWN, 0);
+    add(d, "</s>", TOKEN_CONTROL, 0);
+    add(d, "<pad>", TOKEN_CONTROL, 0);
+    return d;
+}
+static void unigram_keys(gguf_writer *w) {
+    gguf_add_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+}
+
+TEST(unigram_finds_the_best_of_all_ways) {
+    for (size_t round = 0; round < 12; round++) {
+        draft *d = draft_unigram();
+        tokenizer *t;
+        double low = 0;
+        d->keys = unigram_keys;
+        for (size_t i = 0; i < 25; i++) {
+            char piece[8] = "";
+            size_t n = 1 + below(5);
+            for (size_t k = 0; k < n; k++) piece[k] = "abc"[below(3)];
+            if (token_spelled(d, piece, n) >= 0) continue;
+            /* no two sums are the same: each score has a bit of its own, exact in binary */
+            add_token(d, piece, n, TOKEN_NORMAL,
+                      -(float)(1 + below(12)) - ldexpf(1, -(int)(1 + d->n % 20)));
+            if ((double)d->scores[d->n - 1] < low) low = (double)d->scores[d->n - 1];
+        }
+        t = open_tokenizer(d);
+        for (size_t i = 0; i < 60; i++) {
+            char s[16];
+            ways w = {.d = d, .s = s, .n = below(14), .unknown = low - 10, .best_score = -INFINITY};
+            for (size_t k = 0; k < w.n; k++) s[k] = "abcz"[below(8) ? below(3) : 3];
+            s[w.n] = '\0';
+            try_ways(&w, 0, 0, 0);
+            expect_ids(t, s, plain, w.best, w.n_best);
+        }
+        tokenizer_free(t);
+        draft_free(d);
+    }
+}
+
+static void unigram_spaces(gguf_writer *w) {
+    unigram_keys(w);
+    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", true);
+    gguf_add_bool(w, "tokenizer.ggml.remove_extra_whitespaces", true);
+}
+
+/* A double array in which each node's children have 256 units of their own. */
+static uint8_t charsmap_bytes[4 + 4 * 256 * 32 + 64];
+static size_t charsmap_size;
+
+static void put32(uint8_t *p, uint32_t x) {
+    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(x >> 8 * i);
+}
+static uint32_t get32(const uint8_t *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+static void make_charsmap(void) {
+    static const struct {
+        const char *from, *to;
+    } rules[] = {{"\xC3\xA9", "e"}, {"\xEF\xAC\x81", "fi"},     {"\t", " "},
+                 {"\n", " "},       {"x", ""},                  {"ab", "B"},
+                 {"abcd", "D"},     {"\xC2\xBD", "1\xE2\x81\x84" "2"}};
+    uint8_t *units = charsmap_bytes + 4;
+    uint32_t nodes = 1, text = 4 * 256 * 32, used = 0;
+    memset(charsmap_bytes, 0, sizeof charsmap_bytes);
+    put32(charsmap_bytes, text);
+    put32(units, 256u << 10); /* the root's children: 256 to 511 */
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++) {
+        uint32_t p = 0, base = 256, unit = 0;
+        for (const char *c = rules[i].from; *c != '\0'; c++) {
+            p = base ^ (unsigned char)*c;
+            unit = get32(units + 4 * p);
+            if (unit == 0) {
+                assert_true(++nodes < 31);
+                unit = (p ^ nodes * 256) << 10 | (unsigned char)*c;
+                put32(units + 4 * p, unit);
+            }
+            base = p ^ unit >> 10;
+        }
+        put32(units + 4 * p, unit | 1u << 8);
+        put32(units + 4 * base, used | 1u << 31);
+        strcpy((char *)charsmap_bytes + 4 + text + used, rules[i].to);
+        used += (uint32_t)strlen(rules[i].to) + 1;
+    }
+    charsmap_size = 4 + text + used;
+}
+
+static void unigram_charsmap(gguf_writer *w) {
+    unigram_spaces(w);
+    gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, charsmap_bytes,
+                     charsmap_size);
+}
+
+static tokenizer *make_letters(void (*keys)(gguf_writer *w)) {
+    draft *d = draft_unigram();
+    d->keys = keys;
+    add(d, "\xE2\x96\x81", TOKEN_NORMAL, -1);
+    for (char c = ' ' + 1; c < 0x7F; c++) add_token(d, &c, 1, TOKEN_NORMAL, -2);
+    add(d, "\xE2\x96\x81" "fi", TOKEN_NORMAL, -3);
+    add(d, "\xEF\xBF\xBD", TOKEN_NORMAL, -3); /* U+FFFD */
+    return make(d);
+}
+#define LETTER(c) (3 + (c) - ' ')
+
+TEST(unigram_normalizes_by_the_longest_of_the_map) {
+    const int32_t space = 3, fi = 3 + 0x7F - ' ', bad = fi + 1;
+    tokenizer *t;
+    make_charsmap();
+    t = make_letters(unigram_charsmap);
+    EXPECT(t, "\xEF\xAC\x81\t\xC3\xA9", at_start, fi, space, LETTER('e'));
+    EXPECT(t, "abcdabcxab", plain, LETTER('D'), LETTER('B'), LETTER('c'), LETTER('B'));
+    EXPECT(t, "  a \n\tb ", at_start, space, LETTER('a'), space, LETTER('b'));
+    EXPECT(t, "a\xC2\xBD" "b", plain, LETTER('a'), LETTER('1'), 0, LETTER('2'), LETTER('b'));
+    EXPECT(t, "a\xFF\xC3" "b", plain, LETTER('a'), bad, bad, LETTER('b'));
+    EXPECT(t, "a\xE6\xBC\xA2\xE6\xBC\xA2", plain, LETTER('a'), 0); /* unknown characters, as one */
+    expect_ids(t, " x \n", at_start, NULL, 0);
+    EXPECT_TEXT(t, false, true, "fi e", fi, space, LETTER('e'));
+    tokenizer_free(t);
+
+    t = make_letters(unigram_keys); /* neither map nor flags: spaces as they are */
+    EXPECT(t, " a  b", at_start, space, LETTER('a'), space, space, LETTER('b'));
+    tokenizer_free(t);
+}
+
+/* Whatever the units say, nothing outside is read (sanitizers see to that) and encoding ends. */
+TEST(a_charsmap_of_noise_is_harmless) {
+    for (int round = 0; round < 60; round++) {
+        tokenizer *t;
+        make_charsmap();
+        for (int i = 0; i < 400; i++)
+            charsmap_bytes[4 + below(round % 2 ? 2048 : charsmap_size - 5)] = (uint8_t)random64();
+        charsmap_bytes[charsmap_size - 1] = 0;
+        t = make_letters(unigram_charsmap);
+        for (int i = 0; i < 50; i++) {
+            char s[100];
+            size_t n = random_bytes(s, sizeof s);
+            id_list ids = encoded(t, s, n, plain);
+            id_list_free(&ids);
+        }
+        tokenizer_free(t);
+    }
+}
+
+/* ---- WordPiece ---- */
+
+static void bert_keys(gguf_writer *w) {
+    gguf_add_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+    gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 1);
+    gguf_add_u32(w, "tokenizer.ggml.seperator_token_id", 2);
+}
+static void bert_cased(gguf_writer *w) {
+    bert_keys(w);
+    gguf_add_bool(w, "tokenizer.ggml.normalizer.lowercase", false);
+}
+
+static draft *draft_bert(void) {
+    draft *d = draft_new("bert", NULL);
+    add(d, "[UNK]", TOKEN_UNKNOWN, 0);
+    add(d, "[CLS]", TOKEN_CONTROL, 0);
+    add(d, "[SEP]", TOKEN_CONTROL, 0);
+    d->keys = bert_keys;
+    return d;
+}
+
+/* Words of a, b, c: the longest token at each place, found by looking at all of them. */
+TEST(wordpiece_takes_the_longest_piece_first) {
+    for (size_t round = 0; round < 10; round++) {
+        draft *d = draft_bert();
+        tokenizer *t;
+        for (size_t i = 0; i < 40; i++) {
+            char piece[16] = "";
+            if (below(2)) strcpy(piece, "\xE2\x96\x81");
+            for (size_t n = 1 + below(4); n > 0; n--) strncat(piece, &"abc"[below(3)], 1);
+            if (token_spelled(d, piece, strlen(piece)) < 0) add(d, piece, TOKEN_NORMAL, 0);
+        }
+        t = open_tokenizer(d);
+        for (size_t i = 0; i < 200; i++) {
+            char text[256] = "";
+            int32_t expected[256];
+            size_t n = 0;
+            for (size_t words = below(6); words > 0; words--) {
+                char word[20] = "\xE2\x96\x81";
+                size_t before = n, size, at;
+                for (size_t k = 1 + below(7); k > 0; k--) strncat(word, &"abc"[below(3)], 1);
+                strcat(strcat(text, below(2) ? " " : "\n "), word + 3);
+                for (at = 0; at < strlen(word); at += size) {
+                    for (size = strlen(word) - at; size > 0; size--) {
+                        expected[n] = token_spelled(d, word + at, size);
+                        if (expected[n] >= 0) break;
+                    }
+                    if (size == 0) break;
+                    n++;
+                }
+                if (at < strlen(word)) {
+                    n = before;
+                    expected[n++] = 0;
+                }
+            }
+            expect_ids(t, text, plain, expected, n);
+        }
+        tokenizer_free(t);
+        draft_free(d);
+    }
+}
+
+TEST(wordpiece_cleans_and_cuts_as_bert_does) {
+    draft *d = draft_bert();
+    int32_t cafe, bang, han, s, jamo, long_word;
+    char many[120];
+    tokenizer *t;
+    cafe = add(d, "\xE2\x96\x81" "cafe", TOKEN_NORMAL, 0);
+    bang = add(d, "\xE2\x96\x81!", TOKEN_NORMAL, 0);
+    han = add(d, "\xE2\x96\x81\xE6\xBC\xA2", TOKEN_NORMAL, 0);
+    s = add(d, "s", TOKEN_NORMAL, 0);
+    /* U+D55C, taken apart */
+    jamo = add(d, "\xE2\x96\x81\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB", TOKEN_NORMAL, 0);
+    add(d, "z", TOKEN_NORMAL, 0);
+    long_word = add(d, "\xE2\x96\x81z", TOKEN_NORMAL, 0);
+    t = open_tokenizer(d);
+    EXPECT(t, "Caf\xC3\x89s cafe\xCC\x81!", plain, cafe, s, cafe, bang);
+    EXPECT(t, "!!\xE6\xBC\xA2\xE6\xBC\xA2" "cafe", plain, bang, bang, han, han, cafe);
+    EXPECT(t, "ca\xE2\x80\x8B" "fe\xC2\xA0" "ca\xFF" "fe\x01", plain, cafe, cafe); /* controls */
+    EXPECT(t, "\xED\x95\x9C", plain, jamo);
+    EXPECT(t, "dog\xE2\x80\x94!", plain, 0, 0, bang); /* U+2014 is punctuation, without a token */
+    EXPECT(t, "cafe", ((encode_options){.bos = true, .eos = true}), 1, cafe, 2);
+    EXPECT(t, "cafe[SEP]cafe", with_special, cafe, 2, cafe);
+    EXPECT_TEXT(t, false, true, "cafes !", cafe, s, bang);
+    memset(many, 'z', sizeof many);
+    for (size_t n = 100; n <= 101; n++) {
+        id_list ids = encoded(t, many, n, plain);
+        assert_int_equal(ids.n, n == 100 ? 100 : 1);
+        assert_int_equal(ids.ids[0], n == 100 ? long_word : 0);
+        id_list_free(&ids);
+    }
+    assert_true(tokenizer_describe(t).add_sep && tokenizer_describe(t).sep == 2);
+    tokenizer_free(t);
+    d->keys = bert_cased;
+    t = make(d);
+    EXPECT(t, "Cafe cafe caf\xC3\xA9", plain, 0, cafe, 0);
+    tokenizer_free(t);
+}
+
+/* A few of each: the tables come from Unicode's files whole, by runtime/text/unicode.py. */
+TEST(characters_have_their_classes_and_mappings) {
+    static const uint32_t lower[][2] = {{'A', 'a'}, {'z', 'z'}, {0xC9, 0xE9}, {0xD7, 0xD7},
+                                        {0x100, 0x101}, {0x101, 0x101}, {0x130, 'i'},
+                                        {0x139, 0x13A}, {0x178, 0xFF}, {0x3A3, 0x3C3},
+                                        {0x410, 0x430}, {0x1E9E, 0xDF}, {0x10A0, 0x2D00},
+                                        {0x13A0, 0xAB70}, {0x1E921, 0x1E943}, {0x10FFFF, 0x10FFFF}};
+    static const uint32_t parts[][5] = {{0xE9, 2, 'e', 0x301}, {'e', 1, 'e'},
+                                        {0x1EAD, 3, 'a', 0x323, 0x302}, {0x212B, 2, 'A', 0x30A},
+                                        {0x1F82, 4 - 1, 0x3B1, 0x313, 0x300},
+                                        {0xAC00, 2, 0x1100, 0x1161},
+                                        {0xD7A3, 3, 0x1112, 0x1175, 0x11C2},
+                                        {0xF900, 1, 0x8C48}, {0x2FA1D, 1, 0x2A600}};
+    for (size_t i = 0; i < sizeof lower / sizeof *lower; i++)
+        assert_int_equal(unicode_lower(lower[i][0]), lower[i][1]);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        uint32_t got[DECOMPOSED_MAX];
+        size_t n = unicode_decompose(parts[i][0], got);
+        if (parts[i][0] == 0x1F82) { /* and the iota below it */
+            assert_int_equal(n, 4);
+            assert_int_equal(got[3], 0x345);
+        } else {
+            assert_int_equal(n, parts[i][1]);
+        }
+        assert_memory_equal(got, parts[i] + 2, parts[i][1] * sizeof *got);
+    }
+    assert_true(unicode_is_space(' ') && unicode_is_space(0x85) && unicode_is_space(0x3000));
+    assert_false(unicode_is_space(0x180E) || unicode_is_space(0x1C) || unicode_is_space(0x200B));
+    assert_true(unicode_is_control(0) && unicode_is_control(0xAD) && unicode_is_control(0xE000));
+    assert_false(unicode_is_control(' ') || unicode_is_control(0x378));
+    assert_true(unicode_is_accent(0x300) && unicode_is_accent(0x94D));
+    assert_false(unicode_is_accent(0x93F) || unicode_is_accent('a'));
+    assert_true(unicode_is_punctuation('!') && unicode_is_punctuation(0x3002));
+    assert_false(unicode_is_punctuation('$') || unicode_is_punctuation('a'));
 }
 
 /* ---- kinds of tokens ---- */
@@ -923,6 +1357,25 @@ TEST(characters_without_a_token_become_bytes_or_unknown_or_nothing) {
     tokenizer_free(t);
 }
 
+static void integer_scores(gguf_writer *w) {
+    int32_t x[262] = {0};
+    for (int i = 0; i < 3; i++) x[259 + i] = -i;
+    gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_I32, x, 262);
+}
+
+TEST(scores_may_be_integers) {
+    draft *d = draft_spm();
+    tokenizer *t;
+    add(d, "a", TOKEN_NORMAL, 0);
+    add(d, "bc", TOKEN_NORMAL, 0);
+    add(d, "ab", TOKEN_NORMAL, 0);
+    d->no_scores = true;
+    d->keys = integer_scores;
+    t = make(d);
+    EXPECT(t, "abc", plain, 259, 260); /* "bc" scores higher than "ab" */
+    tokenizer_free(t);
+}
+
 static void bpe_bos(gguf_writer *w) {
     gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 7);
     gguf_add_u32(w, "tokenizer.ggml.eos_token_id", 8);
@@ -967,6 +1420,10 @@ TEST(bos_is_added_when_the_model_wants_it_and_the_caller_too) {
             EXPECT(t, "ab", bos, 7, 256);
         else
             EXPECT(t, "ab", bos, 256);
+        if (i != 2)
+            EXPECT(t, "ab", ((encode_options){.eos = true}), 256, 8);
+        else
+            EXPECT(t, "ab", ((encode_options){.eos = true}), 256);
         tokenizer_free(t);
     }
 }
@@ -988,7 +1445,7 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
     user = add(d, "<|endoftext|>", TOKEN_USER_DEFINED,
                0);                                /* a control token, whatever the file says */
     text = add(d, "<|eot_id|>", TOKEN_NORMAL, 0); /* text, as the file says */
-    add(d, "</s>", TOKEN_CONTROL, 0);             /* not this model's EOS */
+    add(d, "</s>", TOKEN_NORMAL, 0);              /* a tag of HTML */
     t = open_tokenizer(d);
     info = tokenizer_describe(t);
     assert_int_equal(info.eos, -1);
@@ -1013,6 +1470,17 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
     assert_true(tokenizer_is_eog(t, 4) && tokenizer_is_eog(t, 5) && tokenizer_is_eog(t, 9));
     assert_string_equal(info.chat_template, "{{ x }}");
     tokenizer_free(t);
+
+    for (int i = 0; i < 2; i++) { /* "</s>" ends it where it is a control token, but for Gemma 4 */
+        d = draft_bytes("gpt-2");
+        add_merge(d, 'a', 'b');
+        add(d, "</s>", TOKEN_CONTROL, 0);
+        if (i == 1) add(d, "<|tool_response>", TOKEN_CONTROL, 0);
+        t = make(d);
+        assert_int_equal(tokenizer_is_eog(t, 257), i == 0);
+        assert_int_equal(tokenizer_describe(t).n_eog, 1);
+        tokenizer_free(t);
+    }
 
     d = draft_bytes("gpt-2"); /* Harmony: a message closes with <|end|>, the turn does not */
     add_merge(d, 'a', 'b');
@@ -1162,6 +1630,28 @@ static void model_is_a_number(gguf_writer *w) { gguf_add_u32(w, "tokenizer.ggml.
 
 enum { NO_TYPES = 1, NO_SCORES = 2, NO_TOKENS = 4, NO_MERGES = 8 };
 
+static void charsmap_is_text(gguf_writer *w) {
+    gguf_add_string(w, "tokenizer.ggml.precompiled_charsmap", "x", 1);
+}
+static void charsmap_is_wide(gguf_writer *w) {
+    int32_t x[2] = {4, 0};
+    gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_I32, x, 2);
+}
+static void charsmap_is_short(gguf_writer *w) {
+    uint8_t x[9] = {8};
+    gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, x, 9);
+}
+static void charsmap_is_open(gguf_writer *w) {
+    uint8_t x[10] = {4, 0, 0, 0, 0, 0, 0, 0, 'a', 'b'};
+    gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, x, 10);
+}
+static void sep_without_id(gguf_writer *w) {
+    gguf_add_bool(w, "tokenizer.ggml.add_sep_token", true);
+}
+static void lowercase_is_a_number(gguf_writer *w) {
+    gguf_add_u32(w, "tokenizer.ggml.normalizer.lowercase", 1);
+}
+
 static const struct {
     const char *model, *pre;
     unsigned without;
@@ -1171,7 +1661,7 @@ static const struct {
 } wrong[] = {
     {NULL, NULL, 0, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.model'"}},
     {NULL, NULL, 0, model_is_a_number, PL_ERR_FORMAT, {"'tokenizer.ggml.model'", "u32"}},
-    {"bert", NULL, 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.model'", "\"bert\"", "llama, gpt2"}},
+    {"rwkv", NULL, 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.model'", "\"rwkv\"", "llama, gpt2"}},
     {"gpt2", "klingon", 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.pre'", "\"klingon\"", "qwen2"}},
     {"llama", NULL, NO_TOKENS, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.tokens'"}},
     {"llama", NULL, NO_TOKENS, tokens_are_numbers, PL_ERR_FORMAT, {"ggml.tokens'", "i32"}},
@@ -1184,6 +1674,14 @@ static const struct {
     {"llama", NULL, NO_SCORES, a_score_is_nan, PL_ERR_FORMAT, {"ggml.scores'", "NaN", "200"}},
     {"gpt2", NULL, NO_MERGES, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.merges'"}},
     {"gpt2", NULL, NO_MERGES, merges_are_numbers, PL_ERR_FORMAT, {"ggml.merges'", "i32"}},
+    {"gemma4", NULL, NO_MERGES, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.merges'"}},
+    {"t5", NULL, NO_SCORES, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.scores'", "missing"}},
+    {"t5", NULL, 0, charsmap_is_text, PL_ERR_FORMAT, {"precompiled_charsmap'", "string"}},
+    {"t5", NULL, 0, charsmap_is_wide, PL_ERR_FORMAT, {"precompiled_charsmap'", "i32", "bytes"}},
+    {"t5", NULL, 0, charsmap_is_short, PL_ERR_FORMAT, {"precompiled_charsmap'", "9 bytes"}},
+    {"t5", NULL, 0, charsmap_is_open, PL_ERR_FORMAT, {"precompiled_charsmap'", "10 bytes"}},
+    {"gpt2", NULL, 0, sep_without_id, PL_ERR_FORMAT, {"add_sep_token'", "seperator_token_id"}},
+    {"bert", NULL, 0, lowercase_is_a_number, PL_ERR_FORMAT, {"'tokenizer.ggml.normalizer.low"}},
     {"llama", NULL, 0, bos_beyond_the_end, PL_ERR_FORMAT, {"ggml.bos_token_id'", "259", "258"}},
     {"gpt2", NULL, 0, eom_beyond_the_end, PL_ERR_FORMAT, {"'tokenizer.ggml.eom_token_id'"}},
     {"llama", NULL, 0, pad_is_text, PL_ERR_FORMAT, {"ggml.padding_token_id'", "string"}},
@@ -1226,13 +1724,21 @@ TEST(wrong_metadata_is_refused_by_name) {
 /* ---- memory ---- */
 
 static draft *draft_for_memory(int kind) {
-    draft *d = kind == 0 ? draft_spm() : draft_bytes(kind == 1 ? "deepseek-llm" : "llama-bpe");
-    if (kind == 0)
-        add(d, "\xE2\x96\x81the", TOKEN_NORMAL, -1);
-    else
-        add_merge(d, 't', 'h');
+    draft *d = kind == 0 || kind > 2 ? draft_spm()
+                                     : draft_bytes(kind == 1 ? "deepseek-llm" : "llama-bpe");
     add(d, "<|im_end|>", TOKEN_CONTROL, 0);
-    d->keys = eot_key;
+    d->keys = kind == 4 ? unigram_charsmap : eot_key;
+    if (kind == 1 || kind == 2) {
+        add_merge(d, 't', 'h');
+        return d;
+    }
+    add(d, "\xE2\x96\x81the", TOKEN_NORMAL, -1);
+    if (kind != 0) d->model = kind == 3 ? "gemma4" : kind == 4 ? "t5" : "bert";
+    if (kind == 3) {
+        add(d, "t", TOKEN_NORMAL, 0);
+        add_merge(d, 261, 261);
+    }
+    make_charsmap();
     return d;
 }
 
@@ -1240,7 +1746,7 @@ TEST(every_allocation_may_fail) {
     char text[700];
     for (size_t i = 0; i < sizeof text; i++) text[i] = "the moon \xFF"[i % 10];
     memset(text + 300, 'x', 300); /* a word that needs more than the local symbols */
-    for (int kind = 0; kind < 3; kind++) {
+    for (int kind = 0; kind < 6; kind++) {
         draft *d = draft_for_memory(kind);
         gguf *g = draft_open(d);
         tokenizer *t = NULL, *failed = NULL;
@@ -1304,8 +1810,10 @@ TEST(every_allocation_may_fail) {
             assert_int_equal(e.code, PL_ERR_MEMORY);
             assert_int_equal(b.n, 4);
         }
-        assert_int_equal(b.n, 4 + sizeof text);
-        assert_memory_equal(b.data + 4, text, sizeof text);
+        if (kind < 4) { /* the others lose spaces, and what is no UTF-8 */
+            assert_int_equal(b.n, 4 + sizeof text);
+            assert_memory_equal(b.data + 4, text, sizeof text);
+        }
         id_list_free(&ids);
         id_list_free(&whole);
         text_free(&b);
@@ -1338,7 +1846,7 @@ TEST(threads_share_a_tokenizer) {
     char text[3000];
     for (size_t i = 0; i < sizeof text; i++) text[i] = "the moon's on 12 \n"[below(18)];
     for (size_t k = 0; k < 3; k++) {
-        tokenizer *t = make_english(pre_types[k]);
+        tokenizer *t = make_english(pre_types()[k]);
         job jobs[4];
         pthread_t threads[4];
         for (size_t i = 0; i < 4; i++) {
@@ -1451,12 +1959,22 @@ int main(void) {
         CASE(utf8_decode_bounds_four_byte_characters),
         CASE(utf8_tail_holds_back_only_what_can_still_become_a_character),
         CASE(presplit_cuts_as_the_models_do),
+        CASE(every_presplit_type_has_its_cases),
+        CASE(names_of_presplit_types_are_known),
         CASE(presplit_stops_when_a_piece_is_refused),
         CASE(bpe_merges_the_first_of_the_list_first),
         CASE(spm_merges_the_highest_score_first),
-        CASE(any_bytes_come_back_from_byte_level_ids),
+        CASE(any_bytes_come_back_from_the_ids_of_every_presplit_type),
         CASE(any_bytes_come_back_from_spm_ids),
         CASE(long_runs_are_encoded_whole),
+        CASE(gemma4_merges_characters_by_the_list),
+        CASE(gemma4_takes_line_breaks_that_are_a_token_as_they_are),
+        CASE(unigram_finds_the_best_of_all_ways),
+        CASE(unigram_normalizes_by_the_longest_of_the_map),
+        CASE(a_charsmap_of_noise_is_harmless),
+        CASE(wordpiece_takes_the_longest_piece_first),
+        CASE(wordpiece_cleans_and_cuts_as_bert_does),
+        CASE(characters_have_their_classes_and_mappings),
         CASE(user_defined_tokens_are_split_off_first_the_longest_at_a_place),
         CASE(control_tokens_are_found_only_when_asked_for),
         CASE(spm_text_never_becomes_a_control_or_byte_token_by_its_spelling),
@@ -1464,6 +1982,7 @@ int main(void) {
         CASE(llama_bpe_takes_a_word_that_is_a_token_as_it_is),
         CASE(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence),
         CASE(characters_without_a_token_become_bytes_or_unknown_or_nothing),
+        CASE(scores_may_be_integers),
         CASE(bos_is_added_when_the_model_wants_it_and_the_caller_too),
         CASE(generation_ends_at_the_ids_and_names_that_mean_it),
         CASE(files_without_types_have_bytes_and_end_tokens_by_their_spelling),
