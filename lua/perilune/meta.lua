@@ -5,7 +5,7 @@
 ---@class perilune.LoadOptions
 ---@field context? integer most tokens of one cache; default: what the model was trained for
 ---@field threads? integer default: the physical cores that this process may use
----@field kv_type? "f16"|"f32" how keys and values are kept; default "f16"
+---@field kv_type? "f16"|"f32"|"q8_0" how keys and values are kept; default "f16"
 ---@field cache_bytes? integer most memory of all caches of the model
 ---@field deterministic? boolean the same answer whichever way, for float weights too
 ---@field mmap? boolean false: read the file instead of mapping it

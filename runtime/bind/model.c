@@ -160,9 +160,9 @@ int bind_load(lua_State *L) {
             o.cache_bytes = (size_t)i;
         if (lua_getfield(L, 2, "kv_type") != LUA_TNIL) {
             const char *type = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-            if (strcmp(type, "f32") == 0) o.model.kv = KV_F32;
-            else if (strcmp(type, "f16") != 0)
-                bind_raise(L, PL_ERR_ARGUMENT, "option 'kv_type' is %s: 'f32' or 'f16' is allowed",
+            if (!kv_type_named(type, &o.model.kv))
+                bind_raise(L, PL_ERR_ARGUMENT,
+                           "option 'kv_type' is %s: 'f32', 'f16' or 'q8_0' is allowed",
                            bind_describe(L, -1));
         }
         o.model.no_map = !bind_boolean_option(L, 2, "mmap", true);
@@ -393,7 +393,7 @@ static int model_info(lua_State *L) {
     set_integer(L, "n_kv_heads", hp.n_head_kv);
     if (hp.n_layer == 0) return 1;
 
-    set_string(L, "kv_type", engine_model(bind_engine(L, m))->kv == KV_F32 ? "f32" : "f16");
+    set_string(L, "kv_type", kv_type_name(engine_model(bind_engine(L, m))->kv));
     set_integer(L, "kv_bytes_per_token", engine_model(bind_engine(L, m))->block_bytes / KV_TILE);
     set_string(L, "isa", engine_model(bind_engine(L, m))->math->name);
     set_integer(L, "threads", team_size(engine_model(bind_engine(L, m))->workers));
@@ -443,7 +443,7 @@ pl_code bind_identity(engine *g, char build[BIND_BUILD_MAX], cache_identity *out
     model *l = engine_model(g);
     snprintf(build, BIND_BUILD_MAX, "%s %s", PL_VERSION, l->math->name);
     *out = (cache_identity){.n_vocab = l->hp.n_vocab,
-                            .kv = l->kv == KV_F32 ? "f32" : "f16",
+                            .kv = kv_type_name(l->kv),
                             .build = build,
                             .clear = model_clear_slots,
                             .user = l};

@@ -89,6 +89,35 @@ size_t act_q8_stride(size_t n) {
     return act_q8_s_offset(n) + (act_q8_s_offset(n) - act_q8_d_offset(n)); /* s is as long as d */
 }
 
+static const char *const kv_names[KV_TYPES] = {"f32", "f16", "q8_0"};
+
+const char *kv_type_name(kv_type t) { return kv_names[t]; }
+
+bool kv_type_named(const char *name, kv_type *out) {
+    for (int t = 0; t < KV_TYPES; t++)
+        if (strcmp(kv_names[t], name) == 0) return *out = (kv_type)t, true;
+    return false;
+}
+
+/* The slots from `slot` on of n runs of KV_TILE items. */
+static void clear_runs(uint8_t *p, size_t n, size_t item, size_t slot) {
+    for (size_t i = 0; i < n; i++)
+        memset(p + (i * KV_TILE + slot) * item, 0, (KV_TILE - slot) * item);
+}
+
+void kv_clear(const attention_shape *a, uint8_t *block, size_t slot) {
+    size_t item = kv_type_bytes(a->type);
+    for (size_t h = 0; h < a->n_head_kv; h++) {
+        uint8_t *keys = block + a->k_offset + h * kv_head_bytes(a->type, a->d_k);
+        uint8_t *values = block + a->v_offset + h * kv_head_bytes(a->type, a->d_v);
+        clear_runs(keys, a->d_k, item, slot);
+        clear_runs(values, 1, a->d_v * item, slot);
+        if (a->type != KV_Q8_0) continue;
+        clear_runs(keys + a->d_k * KV_TILE, kv_groups(a->d_k), sizeof(uint16_t), slot);
+        clear_runs(values + a->d_v * KV_TILE, kv_groups(a->d_v), sizeof(uint16_t), slot);
+    }
+}
+
 size_t attention_scratch(const attention_shape *a) {
     size_t values, floats, bytes;
     size_t queries = a->n_head / a->n_head_kv;

@@ -403,9 +403,45 @@ static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *c
 
 /* ---- attention ---- */
 
+/* n items from the i-th; of KV_Q8_0 without their scales. */
 INLINE vf load_kv(kv_type type, const uint8_t *p, size_t i, size_t n) {
-    if (n == VL) return type == KV_F32 ? v_load(p + 4 * i) : v_load_f16(p + 2 * i);
-    return type == KV_F32 ? v_load_part(p + 4 * i, n) : v_load_f16_part(p + 2 * i, n);
+    if (type == KV_F32) return n == VL ? v_load(p + 4 * i) : v_load_part(p + 4 * i, n);
+    if (type == KV_F16) return n == VL ? v_load_f16(p + 2 * i) : v_load_f16_part(p + 2 * i, n);
+    return n == VL ? v_load_i8(p + i) : v_load_i8_part(p + i, n);
+}
+
+/* One slot's group of n dimensions, as math.h defines it: returns the scale. */
+INLINE uint16_t quantize_group(const float *x, size_t n, int8_t q[KV_GROUP]) {
+    vf largest = v_zero();
+    uint16_t scale[VL];
+    float d[VL];
+    for (size_t i = 0; i < n; i += VL)
+        largest = v_max_bits(v_abs(v_load_part(x + i, n - i < VL ? n - i : VL)), largest);
+    v_store_f16(scale, v_set1(v_largest_bits(largest) / 127.0f));
+    v_store(d, v_load_f16(scale));
+    if (!(d[0] > 0 && d[0] <= FLT_MAX)) {
+        memset(q, 0, KV_GROUP);
+        return d[0] == 0 ? 0 : KV_NAN_SCALE;
+    }
+    vf inverse = v_set1(1.0f / d[0]), most = v_set1(127.0f), least = v_set1(-127.0f);
+    for (size_t i = 0; i < n; i += VL) {
+        vf whole = v_round(v_mul(v_load_part(x + i, n - i < VL ? n - i : VL), inverse));
+        v_store_i8(q + i, v_max(v_min(whole, most), least));
+    }
+    return scale[0];
+}
+
+/* A head of d dimensions into slot `slot` of [d][KV_TILE] (transposed) or [KV_TILE][d]. */
+INLINE void store_q8_0(uint8_t *p, const float *x, size_t d, size_t slot, bool transposed) {
+    uint16_t *scales = (uint16_t *)(p + d * KV_TILE) + slot;
+    int8_t q[KV_GROUP];
+    for (size_t i = 0; i < d; i += KV_GROUP, scales += KV_TILE) {
+        size_t n = d - i < KV_GROUP ? d - i : KV_GROUP;
+        *scales = quantize_group(x + i, n, q);
+        if (!transposed) memcpy(p + slot * d + i, q, n);
+        else
+            for (size_t k = 0; k < n; k++) p[(i + k) * KV_TILE + slot] = (uint8_t)q[k];
+    }
 }
 
 static void kv_store(const attention_shape *a, uint8_t *block, size_t slot, const float *k,
@@ -415,6 +451,13 @@ static void kv_store(const attention_shape *a, uint8_t *block, size_t slot, cons
     uint16_t *half_values = (uint16_t *)(block + a->v_offset);
     for (size_t h = 0; h < a->n_head_kv; h++, k += a->d_k, v += a->d_v) {
         size_t k_at = h * a->d_k * KV_TILE + slot, v_at = (h * KV_TILE + slot) * a->d_v;
+        if (a->type == KV_Q8_0) {
+            store_q8_0(block + a->k_offset + h * kv_head_bytes(KV_Q8_0, a->d_k), k, a->d_k, slot,
+                       true);
+            store_q8_0(block + a->v_offset + h * kv_head_bytes(KV_Q8_0, a->d_v), v, a->d_v, slot,
+                       false);
+            continue;
+        }
         if (a->type == KV_F32) {
             for (size_t i = 0; i < a->d_k; i++) keys[k_at + i * KV_TILE] = k[i];
             memcpy(values + v_at, v, a->d_v * sizeof *v);
@@ -454,6 +497,8 @@ INLINE const float *query_of(const query_set *s, size_t i) {
  * not seen. */
 INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys) {
     const float *q[QUERIES];
+    size_t d_k = s->a->d_k;
+    const uint8_t *scales = keys + d_k * KV_TILE; /* of KV_Q8_0 */
     vf scale = v_set1(s->a->scale);
     UNROLL
     for (size_t k = 0; k < n; k++) q[k] = query_of(s, i + k);
@@ -461,14 +506,23 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
         vf acc[QUERIES][2];
         UNROLL
         for (size_t k = 0; k < n; k++) acc[k][0] = acc[k][1] = v_zero();
-        for (size_t d = 0; d < s->a->d_k; d++) {
-            vf k0 = load_kv(type, keys, d * KV_TILE + j, VL);
-            vf k1 = load_kv(type, keys, d * KV_TILE + j + VL, VL);
-            UNROLL
-            for (size_t k = 0; k < n; k++) {
-                vf x = v_set1(q[k][d]);
-                acc[k][0] = v_fma(x, k0, acc[k][0]);
-                acc[k][1] = v_fma(x, k1, acc[k][1]);
+        for (size_t g = 0, d = 0; d < d_k; g++) {
+            size_t end = d + KV_GROUP < d_k ? d + KV_GROUP : d_k;
+            vf scale0 = v_zero(), scale1 = v_zero();
+            if (type == KV_Q8_0) {
+                scale0 = v_load_f16(scales + 2 * (g * KV_TILE + j));
+                scale1 = v_load_f16(scales + 2 * (g * KV_TILE + j + VL));
+            }
+            for (; d < end; d++) {
+                vf k0 = load_kv(type, keys, d * KV_TILE + j, VL);
+                vf k1 = load_kv(type, keys, d * KV_TILE + j + VL, VL);
+                if (type == KV_Q8_0) k0 = v_mul(k0, scale0), k1 = v_mul(k1, scale1);
+                UNROLL
+                for (size_t k = 0; k < n; k++) {
+                    vf x = v_set1(q[k][d]);
+                    acc[k][0] = v_fma(x, k0, acc[k][0]);
+                    acc[k][1] = v_fma(x, k1, acc[k][1]);
+                }
             }
         }
         UNROLL
@@ -508,12 +562,16 @@ INLINE float fold_scores(const attention_shape *a, float *record, size_t begin, 
 }
 
 /* Columns from d of the values, `vectors` vectors of which the last has n lanes: acc = acc *
- * rescale + sum_j p_j v_j, j in order over the slots that are seen. */
+ * rescale + sum_j p_j v_j, j in order over the slots that are seen. The columns are of one group. */
 INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q,
                           const uint8_t *values, size_t begin, size_t end, const float *rescale,
                           size_t d, size_t vectors, size_t n) {
     vf acc[QUERIES][2];
-    float *record[QUERIES];
+    float *record[QUERIES], scale[KV_TILE];
+    if (type == KV_Q8_0) {
+        const uint8_t *of_group = values + s->a->d_v * KV_TILE + 2 * (d / KV_GROUP * KV_TILE);
+        for (size_t j = 0; j < KV_TILE; j += VL) v_store(scale + j, v_load_f16(of_group + 2 * j));
+    }
     UNROLL
     for (size_t k = 0; k < n_q; k++) {
         record[k] = record_of(s, i + k);
@@ -524,8 +582,10 @@ INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q
     for (size_t j = begin; j < end; j++) {
         vf v[2];
         UNROLL
-        for (size_t c = 0; c < vectors; c++)
+        for (size_t c = 0; c < vectors; c++) {
             v[c] = load_kv(type, values, j * s->a->d_v + d + c * VL, c + 1 < vectors ? VL : n);
+            if (type == KV_Q8_0) v[c] = v_mul(v[c], v_set1(scale[j]));
+        }
         UNROLL
         for (size_t k = 0; k < n_q; k++) {
             vf p = v_set1(record[k][QUERY_WEIGHTS + j]);
@@ -557,9 +617,9 @@ INLINE void attend_queries(kv_type type, const query_set *s, size_t i, size_t n,
 
 INLINE void attend_tile(kv_type type, const query_set *s, const uint8_t *block, size_t i,
                         size_t i_end, size_t begin, size_t end) {
-    size_t bytes = kv_type_bytes(type), step;
-    const uint8_t *keys = block + s->a->k_offset + s->kv_head * s->a->d_k * KV_TILE * bytes;
-    const uint8_t *values = block + s->a->v_offset + s->kv_head * s->a->d_v * KV_TILE * bytes;
+    size_t step;
+    const uint8_t *keys = block + s->a->k_offset + s->kv_head * kv_head_bytes(type, s->a->d_k);
+    const uint8_t *values = block + s->a->v_offset + s->kv_head * kv_head_bytes(type, s->a->d_v);
     for (; i < i_end; i += step) {
         size_t left = i_end - i;
         step = left >= QUERIES ? QUERIES : left >= QUERIES / 2 ? QUERIES / 2 : 1;
@@ -578,6 +638,11 @@ static void attend_tile_f32(const query_set *s, const uint8_t *block, size_t i, 
 static void attend_tile_f16(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
                             size_t begin, size_t end) {
     attend_tile(KV_F16, s, block, i, i_end, begin, end);
+}
+
+static void attend_tile_q8_0(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
+                             size_t begin, size_t end) {
+    attend_tile(KV_Q8_0, s, block, i, i_end, begin, end);
 }
 
 /* The span joins what lies to its left. */
@@ -643,8 +708,10 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
                     if (other.begin != slots.begin || other.end != slots.end) break;
                 }
                 if (slots.begin >= slots.end) continue;
-                (a->type == KV_F32 ? attend_tile_f32 : attend_tile_f16)(
-                    &s, blocks[t / KV_TILE], r * s.group, r_end * s.group, slots.begin, slots.end);
+                (a->type == KV_F32   ? attend_tile_f32
+                 : a->type == KV_F16 ? attend_tile_f16
+                                     : attend_tile_q8_0)(&s, blocks[t / KV_TILE], r * s.group,
+                                                         r_end * s.group, slots.begin, slots.end);
             }
         }
         for (size_t r = 0; r < n_rows; r++) {

@@ -43,10 +43,17 @@ static inline size_t act_q8_s_offset(size_t n) { return act_q8_d_offset(n) + ((n
 #define KV_TILE 32              /* tokens per block, and per attention tile; aligned to absolute positions */
 #define KV_SPAN 1024            /* positions per span of attention: partial results merge per span, left to right */
 
-typedef enum { KV_F32, KV_F16 } kv_type;
+#define KV_GROUP 32             /* most dimensions of a head that share a scale of KV_Q8_0 */
 
-/* One layer's attention. In a block, the layer's keys lie at k_offset as [n_head_kv][d_k][KV_TILE] (transposed: a
- * vector lane is a position) and its values at v_offset as [n_head_kv][KV_TILE][d_v]; offsets are multiples of 64. */
+typedef enum { KV_F32, KV_F16, KV_Q8_0, KV_TYPES } kv_type;
+const char *kv_type_name(kv_type t);                /* "f32", "f16", "q8_0" */
+bool kv_type_named(const char *name, kv_type *out); /* false: there is none of that name */
+
+/* One layer's attention. In a block, the layer's keys lie at k_offset, head by head as [d_k][KV_TILE] (transposed: a
+ * vector lane is a position), and its values at v_offset, head by head as [KV_TILE][d_v]; offsets are multiples of 64.
+ * With KV_Q8_0 these are int8, and behind each head's come its scales, halves [groups of d][KV_TILE]: in every slot,
+ * a group of KV_GROUP dimensions (the last may be smaller) has d = amax / 127 rounded to half, and q = x / d rounded to
+ * nearest even within -127..127. A group that holds an infinity or a NaN, or more than a half can scale, is NaN. */
 typedef struct {
     kv_type type;
     size_t n_head, n_head_kv;   /* n_head is a multiple of n_head_kv */
@@ -57,7 +64,14 @@ typedef struct {
     uint32_t window;            /* query sees positions > pos - window; 0: all up to its own */
 } attention_shape;
 
-static inline size_t kv_type_bytes(kv_type t) { return t == KV_F32 ? 4 : 2; }
+static inline size_t kv_type_bytes(kv_type t) { return t == KV_F32 ? 4 : t == KV_F16 ? 2 : 1; }
+/* Of one head's keys or values in a block, scales included; and how many scales a slot has. */
+static inline size_t kv_groups(size_t d) { return (d + KV_GROUP - 1) / KV_GROUP; }
+static inline size_t kv_head_bytes(kv_type t, size_t d) {
+    return d * KV_TILE * kv_type_bytes(t) + (t == KV_Q8_0 ? kv_groups(d) * KV_TILE * sizeof(uint16_t) : 0);
+}
+/* Zeroes the slots from `slot` on in a block. */
+void kv_clear(const attention_shape *a, uint8_t *block, size_t slot);
 
 /* ---- the table ---- */
 

@@ -288,35 +288,74 @@ static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *c
 
 /* ---- attention ---- */
 
-static void put(kv_type type, uint8_t *p, size_t i, float f) {
-    if (type == KV_F32) ((float *)p)[i] = f;
-    else ((uint16_t *)p)[i] = float_to_half(f);
+/* Of a head of d dimensions at p: item `at`, which is dimension i of slot j; with KV_Q8_0 the scale
+ * of i's group lies behind all items. */
+static uint16_t *scale_of(uint8_t *p, size_t d, size_t i, size_t j) {
+    return (uint16_t *)(p + d * KV_TILE) + i / KV_GROUP * KV_TILE + j;
 }
 
-static float get(kv_type type, const uint8_t *p, size_t i) {
-    return type == KV_F32 ? ((const float *)p)[i] : half_to_float(((const uint16_t *)p)[i]);
+static void put(kv_type type, uint8_t *p, size_t at, size_t d, size_t i, size_t j, float f) {
+    if (type == KV_F32) ((float *)p)[at] = f;
+    else if (type == KV_F16) ((uint16_t *)p)[at] = float_to_half(f);
+    else {
+        float scale = half_to_float(*scale_of(p, d, i, j));
+        float q = scale > 0 ? rintf(f * (1.0f / scale)) : 0;
+        p[at] = (uint8_t)(int8_t)fmaxf(-127, fminf(127, q));
+    }
+}
+
+static float get(kv_type type, const uint8_t *p, size_t at, size_t d, size_t i, size_t j) {
+    if (type == KV_F32) return ((const float *)p)[at];
+    if (type == KV_F16) return half_to_float(((const uint16_t *)p)[at]);
+    return (float)(int8_t)p[at] * half_to_float(*scale_of((uint8_t *)p, d, i, j));
+}
+
+static float key_at(const attention_shape *a, const uint8_t *keys, size_t i, size_t j) {
+    return get(a->type, keys, i * KV_TILE + j, a->d_k, i, j);
+}
+
+static float value_at(const attention_shape *a, const uint8_t *values, size_t i, size_t j) {
+    return get(a->type, values, j * a->d_v + i, a->d_v, i, j);
+}
+
+/* KV_Q8_0: the scales of one slot of a head. */
+static void put_scales(uint8_t *p, const float *x, size_t d, size_t j) {
+    for (size_t g = 0; g < d; g += KV_GROUP) {
+        float amax = 0;
+        for (size_t i = g; i < d && i < g + KV_GROUP; i++)
+            if (fabsf(x[i]) > amax || isnan(x[i])) amax = fabsf(x[i]);
+        uint16_t scale = float_to_half(amax / 127.0f);
+        *scale_of(p, d, g, j) = isfinite(half_to_float(scale)) ? scale : KV_NAN_SCALE;
+    }
 }
 
 static void kv_store(const attention_shape *a, uint8_t *block, size_t slot, const float *k,
                      const float *v) {
-    for (size_t h = 0; h < a->n_head_kv; h++) {
+    for (size_t h = 0; h < a->n_head_kv; h++, k += a->d_k, v += a->d_v) {
+        uint8_t *keys = block + a->k_offset + h * kv_head_bytes(a->type, a->d_k);
+        uint8_t *values = block + a->v_offset + h * kv_head_bytes(a->type, a->d_v);
+        if (a->type == KV_Q8_0) {
+            put_scales(keys, k, a->d_k, slot);
+            put_scales(values, v, a->d_v, slot);
+        }
         for (size_t i = 0; i < a->d_k; i++)
-            put(a->type, block + a->k_offset, (h * a->d_k + i) * KV_TILE + slot, k[h * a->d_k + i]);
+            put(a->type, keys, i * KV_TILE + slot, a->d_k, i, slot, k[i]);
         for (size_t i = 0; i < a->d_v; i++)
-            put(a->type, block + a->v_offset, (h * KV_TILE + slot) * a->d_v + i, v[h * a->d_v + i]);
+            put(a->type, values, slot * a->d_v + i, a->d_v, i, slot, v[i]);
     }
 }
 
 /* One query's fold of one tile, slots [begin, end) of it, into its span. */
 static void attend_tile(const attention_shape *a, const uint8_t *block, size_t kv_head,
                         const float *q, size_t begin, size_t end, float *record) {
-    const uint8_t *keys = block + a->k_offset, *values = block + a->v_offset;
+    const uint8_t *keys = block + a->k_offset + kv_head * kv_head_bytes(a->type, a->d_k);
+    const uint8_t *values = block + a->v_offset + kv_head * kv_head_bytes(a->type, a->d_v);
     float *p = record + QUERY_WEIGHTS, *acc = record + QUERY_VALUES;
     float max = record[QUERY_MAX];
     for (size_t j = begin; j < end; j++) {
         float s = 0;
         for (size_t i = 0; i < a->d_k; i++)
-            s += q[i] * get(a->type, keys, (kv_head * a->d_k + i) * KV_TILE + j);
+            s += q[i] * key_at(a, keys, i, j);
         s *= a->scale;
         if (a->softcap > 0) s = a->softcap * tanhf(s / a->softcap);
         if (s > max) max = s;
@@ -333,7 +372,7 @@ static void attend_tile(const attention_shape *a, const uint8_t *block, size_t k
     for (size_t i = 0; i < a->d_v; i++) {
         acc[i] *= rescale;
         for (size_t j = begin; j < end; j++)
-            acc[i] += p[j] * get(a->type, values, (kv_head * KV_TILE + j) * a->d_v + i);
+            acc[i] += p[j] * value_at(a, values, i, j);
     }
 }
 

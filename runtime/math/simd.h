@@ -109,6 +109,12 @@ INLINE vf v_load_f16(const void *p) { return _mm512_cvtph_ps(_mm256_loadu_si256(
 INLINE vf v_load_f16_part(const void *p, size_t n) {
     return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(first_lanes(n), p));
 }
+INLINE vf v_load_i8(const void *p) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p)));
+}
+INLINE vf v_load_i8_part(const void *p, size_t n) {
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(first_lanes(n), p)));
+}
 INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm256_storeu_si256((__m256i *)p,
                         _mm512_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
@@ -334,6 +340,14 @@ INLINE __m128i load_halves(const void *p, size_t n) {
 }
 INLINE vf v_load_f16(const void *p) { return _mm256_cvtph_ps(_mm_loadu_si128(p)); }
 INLINE vf v_load_f16_part(const void *p, size_t n) { return _mm256_cvtph_ps(load_halves(p, n)); }
+INLINE vf v_load_i8(const void *p) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p)));
+}
+INLINE vf v_load_i8_part(const void *p, size_t n) {
+    int8_t q[VL] = {0};
+    memcpy(q, p, n);
+    return v_load_i8(q);
+}
 INLINE void v_store_f16(uint16_t *p, vf a) {
     _mm_storeu_si128((__m128i *)p,
                      _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));

@@ -24,6 +24,8 @@ enum {
     QUERY_VALUES = QUERY_WEIGHTS + KV_TILE
 };
 
+#define KV_NAN_SCALE 0x7e00 /* a half that is NaN */
+
 /* d_v up to whole vectors of any table; the lanes beyond d_v hold zeros. */
 static inline size_t query_value_floats(size_t d_v) { return (d_v + 15) & ~(size_t)15; }
 static inline size_t query_floats(size_t d_v) { return QUERY_VALUES + 2 * query_value_floats(d_v); }

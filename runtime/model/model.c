@@ -10,7 +10,7 @@
 
 /* Lays out one cache block: for each layer that has keys and values of its own its keys, then its values (math.h). */
 static pl_code lay_out_block(model *m, pl_error *e) {
-    size_t item = kv_type_bytes(m->kv), at = 0;
+    size_t at = 0;
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         attention_shape *a = &m->layers[i].attention;
         const attention_shape *source = &m->layers[m->layers[i].kv_layer].attention;
@@ -19,7 +19,8 @@ static pl_code lay_out_block(model *m, pl_error *e) {
             a->v_offset = source->v_offset;
             continue;
         }
-        size_t k = a->n_head_kv * a->d_k * KV_TILE * item, v = a->n_head_kv * a->d_v * KV_TILE * item;
+        size_t k = (a->n_head_kv * kv_head_bytes(m->kv, a->d_k) + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+        size_t v = (a->n_head_kv * kv_head_bytes(m->kv, a->d_v) + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
         a->k_offset = at;
         a->v_offset = at + k;
         if (!checked_add(at, k + v, &at))
@@ -103,13 +104,7 @@ void model_free(model *m) {
 void model_clear_slots(const void *user, uint8_t *block, size_t slot) {
     const model *m = user;
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
-        const attention_shape *a = &m->layers[i].attention;
-        if (m->layers[i].kv_layer != i) continue;
-        size_t item = kv_type_bytes(a->type), row = a->d_v * item;
-        for (size_t d = 0; d < a->n_head_kv * a->d_k; d++)
-            memset(block + a->k_offset + (d * KV_TILE + slot) * item, 0, (KV_TILE - slot) * item);
-        for (size_t h = 0; h < a->n_head_kv; h++)
-            memset(block + a->v_offset + (h * KV_TILE + slot) * row, 0, (KV_TILE - slot) * row);
+        if (m->layers[i].kv_layer == i) kv_clear(&m->layers[i].attention, block, slot);
     }
 }
 

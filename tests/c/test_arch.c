@@ -146,7 +146,7 @@ TEST(quantized_weights_of_every_architecture_are_close_to_the_reference_of_the_s
         const char *path = make_model(v, TYPE_Q8_0);
         float *reference =
             reference_logits(path, tokens, N, v->context ? v->context : tiny_default().context);
-        engine *g = open_engine(path, NULL, KV_F16, 2, v->context);
+        engine *g = open_engine(path, NULL, KV_Q8_0, 2, v->context);
         check_three_ways(g, v->arch, tokens, N, reference,
                          2e-2); /* activations have 8 bits, up to 62 times */
         engine_close(g);

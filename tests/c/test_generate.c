@@ -533,7 +533,7 @@ TEST(stories260k_tells_its_published_story) {
     for (size_t i = 0; kernels_at(i); i++) {
         pl_error e;
         engine *g;
-        engine_options eo = {.model = {.path = path, .isa = kernels_at(i)->name, .kv = i % 2 ? KV_F32 : KV_F16, .threads = 2}};
+        engine_options eo = {.model = {.path = path, .isa = kernels_at(i)->name, .kv = (kv_type)(i % 2), .threads = 2}};
         if (engine_open(&eo, &g, &e)) fail_msg("%s", e.message);
         for (size_t way = 0; way < 3; way++) { /* at once; in calls of 7; token by token, streamed */
             cache_node *cache = tiny_cache(g, NULL, 0), *next;

@@ -723,16 +723,39 @@ static void test_max_and_sum_exp_over_a_vocabulary(void **unused) {
 
 /* ---- the cache ---- */
 
-static void test_kv_store_rounds_like_float_to_half_into_the_documented_place(void **unused) {
+/* Where item i of a slot lies in a head of d at p, transposed (keys) or not (values), and its scale. */
+static size_t item_at(size_t d, size_t i, size_t slot, bool transposed) {
+    return transposed ? i * 32 + slot : slot * d + i;
+}
+static uint16_t *scale_at(uint8_t *p, size_t d, size_t i, size_t slot) {
+    return (uint16_t *)(p + 32 * d) + i / 32 * 32 + slot;
+}
+
+/* The definition of KV_Q8_0 in math.h, for a head of d at p. */
+static void expect_q8_0(uint8_t *p, const float *x, size_t d, size_t slot, bool transposed) {
+    for (size_t i = 0; i < d; i++) {
+        float amax = 0;
+        for (size_t j = i / 32 * 32; j < d && j < i / 32 * 32 + 32; j++) amax = fmaxf(amax, fabsf(x[j]));
+        uint16_t half = float_to_half(amax / 127);
+        double scale = (double)half_to_float(half), q = 0;
+        if (isinf(scale)) half = 0x7e00;
+        else if (scale > 0) q = fmin(127, fmax(-127, rint((double)(x[i] * (1 / (float)scale)))));
+        *scale_at(p, d, i, slot) = half;
+        p[item_at(d, i, slot, transposed)] = (uint8_t)(int8_t)q;
+    }
+}
+
+static void test_kv_store_rounds_as_documented_into_the_documented_place(void **unused) {
     (void)unused;
     attention_shape a = {.n_head = 2, .n_head_kv = 2, .d_k = 50, .d_v = 37, .k_offset = 64};
     float *k_row = take(100 * sizeof *k_row), *v_row = take(74 * sizeof *v_row);
     EACH_TABLE (k)
-        for (int type = KV_F32; type <= KV_F16; type++) {
+        for (int type = KV_F32; type < KV_TYPES; type++) {
             size_t e = kv_type_bytes((kv_type)type);
+            size_t k_bytes = kv_head_bytes((kv_type)type, 50), v_bytes = kv_head_bytes((kv_type)type, 37);
             a.type = (kv_type)type;
-            a.v_offset = (64 + 100 * 32 * e + 63) & ~(size_t)63;
-            size_t bytes = a.v_offset + 74 * 32 * e;
+            a.v_offset = (64 + 2 * k_bytes + 63) & ~(size_t)63;
+            size_t bytes = a.v_offset + 2 * v_bytes;
             uint8_t *block = take_aligned(bytes), *expect = take_aligned(bytes);
             memset(block, 0xee, bytes);
             memset(expect, 0xee, bytes);
@@ -748,12 +771,18 @@ static void test_kv_store_rounds_like_float_to_half_into_the_documented_place(vo
                     if (isnan(f)) f = 65520.0f; /* the smallest that rounds to infinity */
                     if (i < 100) k_row[i] = f;
                     else v_row[i - 100] = f;
-                    size_t at = i < 100 ? a.k_offset + (i * 32 + slot) * e
-                                        : a.v_offset + ((i - 100) / 37 * 32 * 37 + slot * 37 +
-                                                        (i - 100) % 37) *
-                                                           e;
+                    if (type == KV_Q8_0) continue;
+                    size_t at = i < 100 ? a.k_offset + i / 50 * k_bytes + item_at(50, i % 50, slot, true) * e
+                                        : a.v_offset + (i - 100) / 37 * v_bytes +
+                                              item_at(37, (i - 100) % 37, slot, false) * e;
                     uint16_t half = float_to_half(f);
                     memcpy(expect + at, type == KV_F32 ? (void *)&f : (void *)&half, e);
+                }
+                if (type == KV_Q8_0 && slot % 2) /* not only the ends of the range */
+                    for (size_t i = 0; i < 174; i++) *(i < 100 ? &k_row[i] : &v_row[i - 100]) = random_float();
+                for (size_t h = 0; h < 2 && type == KV_Q8_0; h++) {
+                    expect_q8_0(expect + a.k_offset + h * k_bytes, k_row + h * 50, 50, slot, true);
+                    expect_q8_0(expect + a.v_offset + h * v_bytes, v_row + h * 37, 37, slot, false);
                 }
                 k->kv_store(&a, block, slot, k_row, v_row);
                 assert_memory_equal(block, expect, bytes);
@@ -763,6 +792,55 @@ static void test_kv_store_rounds_like_float_to_half_into_the_documented_place(vo
         }
     free(k_row);
     free(v_row);
+}
+
+static void test_a_cleared_slot_is_zero_and_the_others_stay(void **unused) {
+    (void)unused;
+    attention_shape a = {.n_head = 2, .n_head_kv = 2, .d_k = 50, .d_v = 37, .k_offset = 64};
+    float *x = random_floats(100), *zero = take(100 * sizeof *zero);
+    memset(zero, 0, 100 * sizeof *zero);
+    for (int type = KV_F32; type < KV_TYPES; type++) {
+        a.type = (kv_type)type;
+        a.v_offset = (64 + 2 * kv_head_bytes(a.type, 50) + 63) & ~(size_t)63;
+        size_t bytes = a.v_offset + 2 * kv_head_bytes(a.type, 37);
+        uint8_t *block = take_aligned(bytes), *expect = take_aligned(bytes);
+        for (size_t cut = 0; cut <= 32; cut++) {
+            memset(block, 0xee, bytes);
+            memset(expect, 0xee, bytes);
+            for (size_t slot = 0; slot < 32; slot++) {
+                kernels_named("scalar")->kv_store(&a, block, slot, x, x);
+                kernels_named("scalar")->kv_store(&a, expect, slot, slot < cut ? x : zero,
+                                                  slot < cut ? x : zero);
+            }
+            kv_clear(&a, block, cut);
+            assert_memory_equal(block, expect, bytes);
+        }
+        free(block);
+        free(expect);
+    }
+    free(x);
+    free(zero);
+}
+
+static void test_a_q8_0_group_that_is_not_finite_is_nan_and_its_neighbours_are_not(void **unused) {
+    (void)unused;
+    static const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX};
+    attention_shape a = {.type = KV_Q8_0, .n_head = 1, .n_head_kv = 1, .d_k = 96, .d_v = 96};
+    a.v_offset = kv_head_bytes(KV_Q8_0, 96);
+    uint8_t *block = take_aligned(2 * a.v_offset);
+    EACH_TABLE (k)
+        for (size_t b = 0; b < COUNT(bad); b++) {
+            float *x = random_floats(96);
+            x[40] = bad[b];
+            k->kv_store(&a, block, 7, x, x);
+            for (size_t part = 0; part < 2; part++)
+                for (size_t i = 0; i < 96; i += 32) {
+                    float scale = half_to_float(*scale_at(block + part * a.v_offset, 96, i, 7));
+                    assert_true(i == 32 ? isnan(scale) : scale > 0);
+                }
+            free(x);
+        }
+    free(block);
 }
 
 /* ---- attention ---- */
@@ -778,16 +856,15 @@ typedef struct {
 
 static sequence make_sequence(const kernels *k, attention_shape a, size_t n_pos) {
     sequence s = {.a = a, .n_pos = n_pos};
-    size_t e = kv_type_bytes(a.type);
     s.a.k_offset = 128;
-    s.a.v_offset = (128 + a.n_head_kv * a.d_k * 32 * e + 63) & ~(size_t)63;
-    size_t bytes = s.a.v_offset + a.n_head_kv * a.d_v * 32 * e;
+    s.a.v_offset = (128 + a.n_head_kv * kv_head_bytes(a.type, a.d_k) + 63) & ~(size_t)63;
+    size_t bytes = s.a.v_offset + a.n_head_kv * kv_head_bytes(a.type, a.d_v);
     float *k_row = take(a.n_head_kv * a.d_k * sizeof *k_row),
           *v_row = take(a.n_head_kv * a.d_v * sizeof *v_row);
     for (size_t p = 0; p < n_pos; p++) {
         if (p % 32 == 0) {
             uint8_t *memory = take_aligned(bytes);
-            memset(memory, 0xff, bytes); /* NaN in both types */
+            memset(memory, 0xff, bytes); /* NaN in every type */
             s.blocks[p / 32] = memory;
         }
         for (size_t i = 0; i < a.n_head_kv * a.d_k; i++) k_row[i] = random_float();
@@ -803,10 +880,14 @@ static void free_sequence(sequence *s) {
     for (size_t i = 0; i < MAX_BLOCKS; i++) free(s->blocks[i]);
 }
 
-static double stored(const sequence *s, size_t pos, size_t offset, size_t at) {
-    const uint8_t *p = s->blocks[pos / 32] + offset;
-    return s->a.type == KV_F32 ? (double)((const float *)p)[at]
-                               : (double)half_to_float(((const uint16_t *)p)[at]);
+/* Item i of a head's key or value. */
+static double stored(const sequence *s, size_t pos, size_t head, size_t i, bool is_key) {
+    size_t d = is_key ? s->a.d_k : s->a.d_v, at = item_at(d, i, pos % 32, is_key);
+    uint8_t *p = s->blocks[pos / 32] + (is_key ? s->a.k_offset : s->a.v_offset) +
+                 head * kv_head_bytes(s->a.type, d);
+    if (s->a.type == KV_F32) return (double)((const float *)p)[at];
+    if (s->a.type == KV_F16) return (double)half_to_float(((const uint16_t *)p)[at]);
+    return (double)(int8_t)p[at] * (double)half_to_float(*scale_at(p, d, i, pos % 32));
 }
 
 /* One query in double precision: softmax over what it sees. The bound: a score is wrong by a
@@ -822,7 +903,7 @@ static void check_attention(const kernels *k, const sequence *s, size_t pos, siz
     for (size_t j = begin; j <= pos; j++) {
         double score = 0, size = 0;
         for (size_t i = 0; i < a->d_k; i++) {
-            double term = (double)q[i] * stored(s, j, a->k_offset, (kv * a->d_k + i) * 32 + j % 32);
+            double term = (double)q[i] * stored(s, j, kv, i, true);
             score += term;
             size += fabs(term);
         }
@@ -837,7 +918,7 @@ static void check_attention(const kernels *k, const sequence *s, size_t pos, siz
     for (size_t i = 0; i < a->d_v; i++) {
         double want = 0, size = 0;
         for (size_t j = begin; j <= pos; j++) {
-            double v = stored(s, j, a->v_offset, (kv * 32 + j % 32) * a->d_v + i);
+            double v = stored(s, j, kv, i, false);
             want += p[j] * v / sum;
             size += p[j] * fabs(v) / sum;
         }
@@ -904,7 +985,7 @@ static const struct {
 static const uint32_t windows[] = {0, 40, 0, 5, 32, 0, 1, 33};
 
 static attention_shape shape_number(size_t i) {
-    attention_shape a = {.type = i % 2 ? KV_F16 : KV_F32, .window = windows[i % COUNT(windows)]};
+    attention_shape a = {.type = (kv_type)(i % KV_TYPES), .window = windows[i % COUNT(windows)]};
     a.n_head = groups[i % COUNT(groups)].n_head;
     a.n_head_kv = groups[i % COUNT(groups)].n_head_kv;
     a.d_k = dims[i % COUNT(dims)].d_k;
@@ -934,7 +1015,7 @@ static void test_attention_across_spans_and_far_windows(void **unused) {
     static const uint32_t far_windows[] = {0, 1000, 0, 50, 1024};
     EACH_TABLE (k)
         for (size_t i = 0; i < COUNT(lengths); i++)
-            for (int type = KV_F32; type <= KV_F16; type++) {
+            for (int type = KV_F32; type < KV_TYPES; type++) {
                 attention_shape a = {
                     .type = (kv_type)type,
                     .n_head = 3,
@@ -955,7 +1036,7 @@ static void test_attention_across_spans_and_far_windows(void **unused) {
 static void test_attention_of_wide_heads(void **unused) {
     (void)unused;
     EACH_TABLE (k)
-        for (int type = KV_F32; type <= KV_F16; type++) {
+        for (int type = KV_F32; type < KV_TYPES; type++) {
             attention_shape a = {.type = (kv_type)type,
                                  .n_head = 4,
                                  .n_head_kv = 2,
@@ -1025,7 +1106,7 @@ test_attention_to_equal_keys_is_the_mean_and_to_one_position_is_its_value(void *
 static void test_attention_with_extreme_scores_and_queries_that_are_not_finite(void **unused) {
     (void)unused;
     EACH_TABLE (k)
-        for (int type = KV_F32; type <= KV_F16; type++) {
+        for (int type = KV_F32; type < KV_TYPES; type++) {
             attention_shape a = {
                 .type = (kv_type)type, .n_head = 1, .n_head_kv = 1, .d_k = 2, .d_v = 2, .scale = 1};
             sequence s = make_sequence(k, a, 40);
@@ -1038,16 +1119,17 @@ static void test_attention_with_extreme_scores_and_queries_that_are_not_finite(v
             q[0] = q[2] = 1000;
             q[1] = q[3] = 0;
             attend(k, &s, pos, 2, q, out);
-            for (size_t i = 0; i < 4; i++) assert_true(out[i] == (i & 1 ? 1.0f : 20.0f));
+            float value[] = {(float)stored(&s, 20, 0, 0, false), (float)stored(&s, 20, 0, 1, false)};
+            for (size_t i = 0; i < 4; i++) assert_true(out[i] == value[i % 2]);
             static const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX};
             for (size_t b = 0; b < COUNT(bad); b++) { /* one row is spoilt, its neighbour is not */
                 q[0] = bad[b];
                 q[1] = 1e-40f;
                 memset(out, 0, sizeof out);
                 attend(k, &s, pos, 2, q, out);
-                assert_true(isnan(out[0]) || out[0] == 20.0f);
+                assert_true(isnan(out[0]) || out[0] == value[0]);
                 if (isnan(q[0])) assert_true(isnan(out[0]) && isnan(out[1]));
-                assert_true(out[2] == 20.0f && out[3] == 1.0f);
+                assert_true(out[2] == value[0] && out[3] == value[1]);
             }
             free_sequence(&s);
         }
@@ -1088,7 +1170,9 @@ int main(void) {
         cmocka_unit_test(test_add_adds),
         cmocka_unit_test(test_rope_rotates_pairs_and_leaves_the_rest),
         cmocka_unit_test(test_max_and_sum_exp_over_a_vocabulary),
-        cmocka_unit_test(test_kv_store_rounds_like_float_to_half_into_the_documented_place),
+        cmocka_unit_test(test_kv_store_rounds_as_documented_into_the_documented_place),
+        cmocka_unit_test(test_a_cleared_slot_is_zero_and_the_others_stay),
+        cmocka_unit_test(test_a_q8_0_group_that_is_not_finite_is_nan_and_its_neighbours_are_not),
         cmocka_unit_test(test_attention_of_short_sequences),
         cmocka_unit_test(test_attention_across_spans_and_far_windows),
         cmocka_unit_test(test_attention_of_wide_heads),

@@ -38,24 +38,56 @@ static void check_case(const char *folder, const parity_case *c, const char *isa
     free(reference);
 }
 
-TEST(logits_match_llama_cpp_in_one_prefill_token_by_token_and_in_chunks) {
-    const char *folder;
+/* Calls f for each model of the manifest that is supported, and each table. */
+static void each_case(const char *folder, void (*f)(const char *folder, const parity_case *c, const char *isa)) {
     char path[4096];
     size_t n_cases = 0;
-    SHARED_OR_SKIP(folder, "parity");
     snprintf(path, sizeof path, "%s/manifest.json", folder);
     char *manifest = read_whole(path, NULL);
     for (char *line = strtok(manifest, "\n"); line; line = strtok(NULL, "\n")) {
         parity_case c;
         if (!read_case(line, &c) || !supported(&c)) continue;
         n_cases++;
-        for (size_t i = 0; kernels_at(i); i++) {
-            check_case(folder, &c, kernels_at(i)->name, KV_F32);
-            check_case(folder, &c, kernels_at(i)->name, KV_F16);
-        }
+        for (size_t i = 0; kernels_at(i); i++) f(folder, &c, kernels_at(i)->name);
     }
     free(manifest);
     assert_int_equal(n_cases, 27);
+}
+
+static void check_float_caches(const char *folder, const parity_case *c, const char *isa) {
+    check_case(folder, c, isa, KV_F32);
+    check_case(folder, c, isa, KV_F16);
+}
+
+TEST(logits_match_llama_cpp_in_one_prefill_token_by_token_and_in_chunks) {
+    const char *folder;
+    SHARED_OR_SKIP(folder, "parity");
+    each_case(folder, check_float_caches);
+}
+
+static bool whole_groups(const model *m) {
+    for (uint32_t i = 0; i < m->hp.n_layer; i++)
+        if (m->layers[i].attention.d_k % KV_GROUP || m->layers[i].attention.d_v % KV_GROUP) return false;
+    return true;
+}
+
+static void check_q8_0_cache(const char *folder, const parity_case *c, const char *isa) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.gguf", folder, c->name);
+    engine *half = open_engine(path, isa, KV_F16, 2, 0), *q8_0 = open_engine(path, isa, KV_Q8_0, 2, 0);
+    float *near = logits_in_chunks(half, c->tokens, c->n, c->n);
+    check_three_ways(q8_0, c->name, c->tokens, c->n, near, 1e-3);
+    if (whole_groups(engine_model(half)))
+        assert_true((double)engine_model(q8_0)->block_bytes <= 0.54 * (double)engine_model(half)->block_bytes);
+    free(near);
+    engine_close(half);
+    engine_close(q8_0);
+}
+
+TEST(a_q8_0_cache_is_near_an_f16_one_and_half_its_size) {
+    const char *folder;
+    SHARED_OR_SKIP(folder, "parity");
+    each_case(folder, check_q8_0_cache);
 }
 
 TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
@@ -93,6 +125,7 @@ TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_match_llama_cpp_in_one_prefill_token_by_token_and_in_chunks),
+        cmocka_unit_test(a_q8_0_cache_is_near_an_f16_one_and_half_its_size),
         cmocka_unit_test(three_ways_and_any_number_of_threads_give_the_same_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,7 +100,7 @@ void check_three_ways(engine *g, const char *what, const int32_t *tokens, size_t
     if (reference) {
         double error = nmse(whole, reference, n * V);
         print_message("%-14s %-7s kv %s: NMSE %.2e, bound %.2e\n", what,
-                      engine_model(g)->math->name, engine_model(g)->kv == KV_F32 ? "f32" : "f16",
+                      engine_model(g)->math->name, kv_type_name(engine_model(g)->kv),
                       error, bound);
         assert_true(error <= bound);
     }

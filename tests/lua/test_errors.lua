@@ -205,8 +205,8 @@ t.test("load refuses bad options, and returns nil for bad files", function()
     t.raises(function() perilune.load(DEMO, { context = 0 }) end, "'context' is 0")
     t.raises(function() perilune.load(DEMO, { threads = 0 }) end, "'threads' is 0")
     t.raises(function() perilune.load(DEMO, { threads = 1e9 }) end, "'threads'", "from 1 to")
-    t.raises(function() perilune.load(DEMO, { kv_type = "q8_0" }) end, "'kv_type' is 'q8_0'",
-        "'f32' or 'f16'")
+    t.raises(function() perilune.load(DEMO, { kv_type = "q4_0" }) end, "'kv_type' is 'q4_0'",
+        "'f32', 'f16' or 'q8_0'")
     t.raises(function() perilune.load(DEMO, { kv_type = 5 }) end, "'kv_type' is 5")
     t.raises(function() perilune.load(DEMO, { cache_bytes = -1 }) end, "'cache_bytes' is -1")
     t.raises(function() perilune.load(DEMO, { mmap = 1 }) end, "'mmap' is 1")

@@ -59,6 +59,19 @@ t.test("another model of the same weights restores it, one of another kind refus
     t.refuses({ small:restore(path) }, "10")
 end)
 
+t.test("every kv_type comes back as it was", function()
+    for _, kv_type in ipairs { "f32", "f16", "q8_0" } do
+        local model <close> = assert(perilune.load(DEMO, { kv_type = kv_type }))
+        local cache = model:cache():extend(("One, two, three. "):rep(7))
+        local want = cache:logits()
+        assert(cache:save(path))
+        local tokens = model:stats().tokens
+        local got = assert(model:restore(path)):logits()
+        t.eq(model:stats().tokens, tokens)
+        for id = 0, #want - 1 do t.eq(got[id], want[id]) end
+    end
+end)
+
 t.test("a file that was cut off anywhere is refused", function()
     assert(cache:save(path))
     local bytes = read()
