@@ -3,6 +3,8 @@
  * are what those are tested against. It owns nothing. */
 #include "gguf/blocks.h"
 
+#include <float.h>
+
 /* ---- Q8_0 ---- */
 
 /* A half d, 32 signed bytes q; a weight is d * q. The greatest magnitude becomes 127. */
@@ -208,5 +210,58 @@ void iq4_nl_from_float(const float *in, void *out, size_t n) {
         memset(p, 0, 18);
         store16(p, half);
         for (size_t j = 0; j < BLOCK; j++) put_code(p + 2, NULL, j, iq4_code(in[i + j] * inverse));
+    }
+}
+
+/* ---- MXFP4 ---- */
+
+const int8_t mxfp4_levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/* A byte e, the nibbles; a weight is 2^(e - 128) * mxfp4_levels[code]. */
+void mxfp4_to_float(const void *in, float *out, size_t n) {
+    const uint8_t *p = in;
+    for (size_t i = 0; i < n; i += BLOCK, p += 17) {
+        float d = mxfp4_scale(p[0]);
+        for (size_t j = 0; j < BLOCK; j++) out[i + j] = d * (float)mxfp4_levels[low_bits(p + 1, j)];
+    }
+}
+
+/* The code whose level is nearest to x; of two the smaller. 0 for NaN. */
+static unsigned mxfp4_code(float x) {
+    float size = fabsf(x);
+    unsigned code = 0;
+    while (code < 7 && size > 0.5f * (float)(mxfp4_levels[code] + mxfp4_levels[code + 1])) code++;
+    return x < 0 && code ? code | 8 : code;
+}
+
+static double mxfp4_loss(const float *x, float d) {
+    double loss = 0;
+    for (size_t j = 0; j < BLOCK; j++) {
+        double e = (double)x[j] / (double)d;
+        e -= mxfp4_levels[mxfp4_code((float)e)];
+        loss += e * e;
+    }
+    return loss * (double)d * (double)d;
+}
+
+/* The exponent that leaves the extreme value below the highest level, or cuts it there and is finer for the rest. */
+void mxfp4_from_float(const float *in, void *out, size_t n) {
+    uint8_t *p = out;
+    for (size_t i = 0; i < n; i += BLOCK, p += 17) {
+        float most = fabsf(extreme(in + i, BLOCK));
+        int first = most > 0 && most <= FLT_MAX ? ilogbf(most) - 4 + 128 : 0, best = 0;
+        double least = INFINITY;
+        for (int e = first; e < first + 4; e++) {
+            uint8_t byte = (uint8_t)(e < 0 ? 0 : e > 254 ? 254 : e);
+            double loss = mxfp4_loss(in + i, mxfp4_scale(byte));
+            if (loss < least) {
+                least = loss;
+                best = byte;
+            }
+        }
+        memset(p, 0, 17);
+        p[0] = (uint8_t)best;
+        float d = mxfp4_scale(p[0]);
+        for (size_t j = 0; j < BLOCK; j++) put_code(p + 1, NULL, j, mxfp4_code(in[i + j] / d));
     }
 }

@@ -115,7 +115,7 @@ static const weight_format formats[TYPE_COUNT] = {
     [TYPE_BF16] = {"BF16", 1, 2, bf16_to_float, bf16_from_float},
     [34] = {"TQ1_0", 256, 54, NULL, NULL},
     [35] = {"TQ2_0", 256, 66, NULL, NULL},
-    [39] = {"MXFP4", 32, 17, NULL, NULL},
+    [TYPE_MXFP4] = {"MXFP4", BLOCK, 17, mxfp4_to_float, mxfp4_from_float},
 };
 
 const weight_format *weight_format_of(uint32_t type) {

@@ -76,6 +76,7 @@ bool matrix_supported(weight_type type) {
     case TYPE_Q5_K:
     case TYPE_Q6_K:
     case TYPE_IQ4_NL:
+    case TYPE_MXFP4:
     case TYPE_IQ4_XS: return true;
     default: return false;
     }

@@ -294,6 +294,7 @@ static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x,
     case TYPE_Q5_K: matmul_of(TYPE_Q5_K, all, n_out, n_rows); break;
     case TYPE_Q6_K: matmul_of(TYPE_Q6_K, all, n_out, n_rows); break;
     case TYPE_IQ4_NL: matmul_of(TYPE_IQ4_NL, all, n_out, n_rows); break;
+    case TYPE_MXFP4: matmul_of(TYPE_MXFP4, all, n_out, n_rows); break;
     case TYPE_IQ4_XS: matmul_of(TYPE_IQ4_XS, all, n_out, n_rows); break;
     default: assert(false); /* a matrix is only made of types that have a kernel */
     }

@@ -40,11 +40,12 @@ INLINE minima minima_of(weight_type type) {
     }
 }
 
-/* What v_dot takes off where its weights must be unsigned; the levels of IQ4 are signed bytes. */
+/* What v_dot takes off where its weights must be unsigned; levels are signed bytes. */
 INLINE int quants_offset(weight_type type) {
     switch (type) {
     case TYPE_Q8_0:
     case TYPE_IQ4_NL:
+    case TYPE_MXFP4:
     case TYPE_IQ4_XS: return 128;
     case TYPE_Q6_K: return 32;
     case TYPE_Q5_0: return 16;
@@ -63,6 +64,7 @@ INLINE size_t quant_bytes(weight_type type) {
     case TYPE_Q5_0: return 22;
     case TYPE_Q5_1: return 24;
     case TYPE_IQ4_NL: return 18;
+    case TYPE_MXFP4: return 17;
     case TYPE_Q2_K: return 84;
     case TYPE_Q3_K: return 110;
     case TYPE_Q4_K: return 144;
@@ -85,7 +87,13 @@ INLINE quants load_blocks(weight_type type, const uint8_t *w, size_t n) {
     size_t stride = quant_bytes(type);
     int offset = quants_offset(type);
     quants a = {0};
-    a.scale = v_block_halves(w, stride, n);
+    if (type == TYPE_MXFP4) {
+        float d[Q_BLOCKS];
+        for (size_t i = 0; i < n; i++) d[i] = mxfp4_scale(w[i * stride]);
+        a.scale = v_block_floats(d, n);
+    } else {
+        a.scale = v_block_halves(w, stride, n);
+    }
     switch (type) {
     case TYPE_Q8_0: a.q = v_from_signed(v_bytes(w + 2, stride, n)); break;
     case TYPE_Q4_0: a.q = v_from_codes(v_nibbles(w + 2, stride, n), offset); break;
@@ -95,7 +103,8 @@ INLINE quants load_blocks(weight_type type, const uint8_t *w, size_t n) {
         a.q = v_from_codes(a.q, offset);
         break;
     case TYPE_Q5_1: a.q = v_add_mask(v_nibbles(w + 8, stride, n), w + 4, stride, n, 16); break;
-    default: a.q = v_levels(iq4_levels, v_nibbles(w + 2, stride, n)); break; /* IQ4_NL */
+    case TYPE_IQ4_NL: a.q = v_levels(iq4_levels, v_nibbles(w + 2, stride, n)); break;
+    default: a.q = v_levels(mxfp4_levels, v_nibbles(w + 1, stride, n)); break; /* MXFP4 */
     }
     if (minima_of(type) == MINIMA_OF_BLOCKS)
         a.min = v_mul(v_block_halves(w + 2, stride, n), v_set1(1.0f / LANES_PER_BLOCK));

@@ -86,9 +86,10 @@ static int nibble(const uint8_t *p, int i) { return i < 16 ? p[i] & 15 : p[i - 1
 
 /* Blocks of 32. Q8_0: a half d, 32 int8. Q4_0: d, 16 bytes of nibbles, each plus 8. Q4_1: d, a half
  * m, nibbles; m is added. Q5_0: d, 4 bytes with the upper bits in order, nibbles; each plus 16.
- * Q5_1: d, m, upper bits, nibbles. IQ4_NL: d, nibbles that choose one of 16 levels. */
+ * Q5_1: d, m, upper bits, nibbles. IQ4_NL: d, nibbles that choose one of 16 levels. MXFP4: a byte
+ * that is an exponent, nibbles that choose one of 16 levels. */
 static part read_block(weight_type type, const uint8_t *p) {
-    part w = part_of(read_half(p), 1, 0, 1);
+    part w = part_of(type == TYPE_MXFP4 ? mxfp4_scale(p[0]) : read_half(p), 1, 0, 1);
     if (type == TYPE_Q4_1 || type == TYPE_Q5_1) w.dmin = -read_half(p + 2);
     for (int i = 0; i < 32; i++) {
         switch (type) {
@@ -97,7 +98,8 @@ static part read_block(weight_type type, const uint8_t *p) {
         case TYPE_Q4_1: w.q[i] = nibble(p + 4, i); break;
         case TYPE_Q5_0: w.q[i] = (nibble(p + 6, i) | (p[2 + i / 8] >> i % 8 & 1) << 4) - 16; break;
         case TYPE_Q5_1: w.q[i] = nibble(p + 8, i) | (p[4 + i / 8] >> i % 8 & 1) << 4; break;
-        default: w.q[i] = iq4_levels[nibble(p + 2, i)]; break;
+        case TYPE_IQ4_NL: w.q[i] = iq4_levels[nibble(p + 2, i)]; break;
+        default: w.q[i] = mxfp4_levels[nibble(p + 1, i)]; break;
         }
     }
     return w;

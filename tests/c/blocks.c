@@ -13,6 +13,7 @@ const block_kind block_kinds[BLOCK_KINDS] = {
     {TYPE_Q5_0, "Q5_0", 32, 22, 32, 16, 31, 1, 1, 0, 0},
     {TYPE_Q5_1, "Q5_1", 32, 24, 32, 0, 31, 1, 1, -1, -1},
     {TYPE_IQ4_NL, "IQ4_NL", 32, 18, 32, 0, 15, 1, 1, 0, 0},
+    {TYPE_MXFP4, "MXFP4", 32, 17, 32, 0, 15, 1, 1, 0, 0},
     {TYPE_Q2_K, "Q2_K", 256, 84, 16, 0, 3, 0, 15, 0, 15},
     {TYPE_Q3_K, "Q3_K", 256, 110, 16, 4, 7, -32, 31, 0, 0},
     {TYPE_Q4_K, "Q4_K", 256, 144, 32, 0, 15, 0, 63, 0, 63},
@@ -30,11 +31,21 @@ const block_kind *block_kind_of(weight_type type) {
 static int level(const block_kind *k, unsigned code) {
     static const int levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                    1,    13,   25,  38,  53,  69,  89,  113};
+    static const int fp4[8] = {0, 1, 2, 3, 4, 6, 8, 12}; /* twice 0, 0.5, 1, 1.5, 2, 3, 4, 6 */
+    if (k->type == TYPE_MXFP4) return code < 8 ? fp4[code] : -fp4[code - 8];
     return k->type == TYPE_IQ4_NL || k->type == TYPE_IQ4_XS ? levels[code] : (int)code - k->zero;
 }
 
+static int exponent_of(const block_parts *p) {
+    return p->d & 0x7fff ? ilogb((double)half_to_float(p->d)) : -128;
+}
+
+static double scale_of(const block_kind *k, const block_parts *p) {
+    return k->type == TYPE_MXFP4 ? ldexp(1, exponent_of(p)) : (double)half_to_float(p->d);
+}
+
 static double term(const block_kind *k, const block_parts *p, size_t i) {
-    return (double)half_to_float(p->d) * p->scale[i / k->group] * level(k, p->code[i]);
+    return scale_of(k, p) * p->scale[i / k->group] * level(k, p->code[i]);
 }
 
 static double minimum(const block_kind *k, const block_parts *p, size_t i) {
@@ -123,6 +134,10 @@ void block_pack(const block_kind *k, const block_parts *p, uint8_t *out) {
         break;
     case TYPE_Q4_0:
     case TYPE_IQ4_NL: put_nibbles(put_half(out, p->d), code, 16); break;
+    case TYPE_MXFP4:
+        *out++ = (uint8_t)(exponent_of(p) + 128);
+        put_nibbles(out, code, 16);
+        break;
     case TYPE_Q4_1: put_nibbles(put_half(put_half(out, p->d), p->m), code, 16); break;
     case TYPE_Q5_0: put_nibbles(put_fifths(put_half(out, p->d), code), code, 16); break;
     case TYPE_Q5_1:

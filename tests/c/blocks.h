@@ -18,11 +18,12 @@ typedef struct {
     int min_low, min_high;      /* both 0 without minima; both -1 where m is added as it is */
 } block_kind;
 
-#define BLOCK_KINDS 12
+#define BLOCK_KINDS 13
 extern const block_kind block_kinds[BLOCK_KINDS];
 const block_kind *block_kind_of(weight_type type); /* NULL: not a quantized one */
 
-/* Weight i is d * scale[i / group] * (code[i] - zero) - m * min[i / group]. */
+/* Weight i is d * scale[i / group] * (code[i] - zero) - m * min[i / group]. MXFP4's scale is the
+ * power of two that d's exponent is. */
 typedef struct {
     uint16_t d, m; /* halves */
     int scale[16], min[16];

@@ -92,7 +92,7 @@ TEST(a_q8_0_cache_is_near_an_f16_one_and_half_its_size) {
 
 TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
     static const weight_type types[] = {TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0, TYPE_Q5_1,
-                                        TYPE_Q2_K, TYPE_Q3_K, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K, TYPE_IQ4_NL, TYPE_IQ4_XS};
+                                        TYPE_Q2_K, TYPE_Q3_K, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K, TYPE_IQ4_NL, TYPE_IQ4_XS, TYPE_MXFP4};
     int32_t tokens[90];
     uint64_t seed = 5;
     for (size_t i = 0; i < 90; i++) tokens[i] = (int32_t)(tiny_random(&seed) % 320);
