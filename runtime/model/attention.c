@@ -1,0 +1,96 @@
+/* attention.c: the attention block: queries, keys and values of every row, normed and rotated by some models; keys and
+ * values go into the cache, and attention reads them from there, as stored. */
+#include <math.h>
+#include <string.h>
+
+#include "model/step.h"
+
+/* Norms of n heads of d; rows: each has its own weights. */
+static void norm_heads(const model *m, const norm_weights *w, bool rows, float *x, size_t n,
+                       size_t d) {
+    if (!w->weight) return;
+    if (m->hp.arch->qk_norm == QK_NORM_ROW) normalize(m, w->weight, NULL, x, n * d, x);
+    else
+        for (size_t h = 0; h < n; h++)
+            normalize(m, w->weight + (rows ? h * d : 0), NULL, x + h * d, d, x + h * d);
+}
+
+static void rotate(const step *f, const layer *l, float *x, size_t n_head, size_t row) {
+    const rope_table *rope = &f->m->rope[l->kind];
+    if (l->rotated)
+        f->m->math->rope(x, n_head, l->attention.d_k, rope->n_rot,
+                         f->s->cs[l->kind] + row * rope->n_rot, f->m->hp.rope == ROPE_INTERLEAVED);
+}
+
+/* Query heads that are longer the further on they are: 1 + t ln(1 + floor(position / original)). */
+static float temperature_at(const hparams *hp, uint32_t position) {
+    return (float)(1 + (double)hp->temperature *
+                           log(1 + floor((double)position / hp->scaling.original)));
+}
+
+static void finish_queries(const step *f, const layer *l, size_t row) {
+    const model *m = f->m;
+    size_t n = q_width(l);
+    float *q = f->s->q + row * n;
+    add_bias(m, q, l->bq, n);
+    norm_heads(m, &l->q_norm, l->q_norm_rows, q, l->attention.n_head, l->attention.d_k);
+    rotate(f, l, q, l->attention.n_head, row);
+    if (m->hp.temperature > 0)
+        m->math->scale(q, n, temperature_at(&m->hp, f->b->rows[row].position));
+}
+
+/* The row's keys and values, which then go into the cache. */
+static void finish_keys_and_values(const step *f, const layer *l, size_t row) {
+    const model *m = f->m;
+    const batch_row *r = &f->b->rows[row];
+    const attention_shape *a = &l->attention;
+    size_t n_k = k_width(l), n_v = v_width(l);
+    float *k = f->s->k + row * n_k, *v = f->s->v + row * n_v;
+    add_bias(m, k, l->bk, n_k);
+    if (!l->wv.data) memcpy(v, k, n_v * sizeof *v);
+    add_bias(m, v, l->bv, n_v);
+    norm_heads(m, &l->k_norm, l->k_norm_rows, k, a->n_head_kv, a->d_k);
+    for (size_t h = 0; m->hp.arch->v_norm && h < a->n_head_kv; h++)
+        normalize(m, NULL, NULL, v + h * a->d_v, a->d_v, v + h * a->d_v);
+    rotate(f, l, k, a->n_head_kv, row);
+    if (r->store)
+        m->math->kv_store(a, f->b->tables[r->sequence][r->position / KV_TILE],
+                          r->position % KV_TILE, k, v);
+}
+
+static void attend(const step *f, const layer *l, size_t group, size_t kv_head, size_t member) {
+    forward_scratch *s = f->s;
+    row_group g = s->groups[group];
+    size_t Q = q_width(l), O = o_width(l);
+    uint32_t position[ATTENTION_ROWS];
+    for (size_t i = 0; i < g.count; i++) position[i] = f->b->rows[g.first + i].position;
+    f->m->math->attention(&l->attention,
+                          (const uint8_t *const *)f->b->tables[f->b->rows[g.first].sequence],
+                          position, g.count, kv_head, s->q + g.first * Q, Q, s->att + g.first * O,
+                          O, s->attention + member * s->attention_bytes);
+}
+
+/* y = Wo attention(Wq h, keys, values) */
+void attention_block(const step *f, const layer *l, team *t, size_t member) {
+    const model *m = f->m;
+    forward_scratch *s = f->s;
+    size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l), K = l->attention.n_head_kv;
+    product qkv[] = {{&l->wq, s->q}, {&l->wk, s->k}, {&l->wv, s->v}};
+    multiply(m, t, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
+    for (size_t r; (r = team_claim(t)) < R;) {
+        finish_queries(f, l, r);
+        if (l->wk.data) finish_keys_and_values(f, l, r);
+    }
+    team_barrier(t);
+    for (size_t i; (i = team_claim(t)) < s->n_groups * K;) attend(f, l, i / K, i % K, member);
+    team_barrier(t);
+    if (wants_q8(&l->wo)) {
+        for (size_t r; (r = team_claim(t)) < R;) prepare(f, true, s->att + r * O, O, r);
+        team_barrier(t);
+    }
+    multiply(m, t, &(product){&l->wo, s->y}, 1, s->att, O, s->act, R);
+}
+
+bool attention_wants_q8(const layer *l) {
+    return wants_q8(&l->wq) || (l->wk.data && wants_q8(&l->wk)) || (l->wv.data && wants_q8(&l->wv));
+}

@@ -1,0 +1,114 @@
+/* scratch.c: the memory of a step: buffers for as many rows as any step so far had, wide enough for every layer. */
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/mem.h"
+#include "model/step.h"
+
+/* Widths of a row's buffers: the widest of all layers. */
+typedef struct {
+    size_t q, k, v, att, ff;    /* H D, K D, K D, H D, F */
+    size_t per_layer;           /* n_layer P */
+    size_t operand;             /* of any product's input */
+    size_t attention;           /* bytes that a member's attention needs */
+} widths;
+
+forward_scratch *forward_scratch_new(void) { return mem_zalloc(sizeof(forward_scratch)); }
+
+static void free_rows(forward_scratch *s) {
+    void *all[] = {s->x, s->h, s->y, s->q, s->k, s->v, s->att, s->gate, s->up, s->per_layer,
+                   s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act, s->groups};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
+    s->x = s->h = s->y = s->q = s->k = s->v = s->att = s->gate = s->up = NULL;
+    s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer = s->per_layer_token = NULL;
+    s->act = NULL;
+    s->groups = NULL;
+    s->rows = 0;
+}
+
+void forward_scratch_free(forward_scratch *s) {
+    if (!s) return;
+    free_rows(s);
+    mem_free(s->hidden);
+    mem_free(s->logit_act);
+    mem_free(s->attention);
+    mem_free(s);
+}
+
+/* ---- memory ---- */
+
+static void widen(size_t *width, size_t n) {
+    if (n > *width) *width = n;
+}
+
+static widths widest(const model *m) {
+    widths w = {.per_layer = (size_t)m->hp.n_layer * m->hp.n_per_layer, .operand = m->hp.n_embd};
+    for (uint32_t i = 0; i < m->hp.n_layer; i++) {
+        const layer *l = &m->layers[i];
+        widen(&w.q, q_width(l));
+        widen(&w.k, k_width(l));
+        widen(&w.v, v_width(l));
+        widen(&w.att, o_width(l));
+        widen(&w.ff, l->n_ff);
+        widen(&w.attention, attention_scratch(&l->attention));
+    }
+    widen(&w.ff, m->hp.n_per_layer); /* the per-layer block's gate lies there, too */
+    widen(&w.operand, w.att);
+    widen(&w.operand, w.ff);
+    return w;
+}
+
+static bool take(void *p_to_pointer, size_t n, size_t width, size_t item) {
+    size_t count, bytes;
+    void *p = checked_mul(n, width, &count) && checked_mul(count, item, &bytes)
+                  ? mem_aligned(bytes ? bytes : 1)
+                  : NULL;
+    memcpy(p_to_pointer, &p, sizeof p);
+    return p != NULL;
+}
+
+static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, size_t n) {
+    size_t E = m->hp.n_embd, f = sizeof(float);
+    if (n <= s->rows) return true;
+    free_rows(s);
+    if (!take(&s->x, n, E, f) || !take(&s->h, n, E, f) || !take(&s->y, n, E, f) ||
+        !take(&s->q, n, w->q, f) || !take(&s->k, n, w->k, f) || !take(&s->v, n, w->v, f) ||
+        !take(&s->att, n, w->att, f) || !take(&s->gate, n, w->ff, f) ||
+        !take(&s->up, n, w->ff, f) || !take(&s->cs[LAYER_FULL], n, m->rope[LAYER_FULL].n_rot, f) ||
+        !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) ||
+        !take(&s->per_layer, n, w->per_layer, f) ||
+        !take(&s->per_layer_token, n, w->per_layer, f) ||
+        !take(&s->act, n, act_q8_stride(w->operand), 1) ||
+        !take(&s->groups, n, 1, sizeof *s->groups)) {
+        free_rows(s);
+        return false;
+    }
+    s->rows = n;
+    return true;
+}
+
+static bool reserve(void *p_to_pointer, size_t *have, size_t n, size_t width, size_t item) {
+    void *old;
+    if (n <= *have) return true;
+    memcpy(&old, p_to_pointer, sizeof old);
+    mem_free(old);
+    *have = 0;
+    if (!take(p_to_pointer, n, width, item)) return false;
+    *have = n;
+    return true;
+}
+
+pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t n_hidden,
+                        size_t n_logits, pl_error *e) {
+    widths w = widest(m);
+    if (reserve_rows(m, s, &w, n_rows) &&
+        reserve(&s->hidden, &s->hidden_rows, n_hidden, m->hp.n_embd, sizeof(float)) &&
+        reserve(&s->logit_act, &s->logit_rows, n_logits, act_q8_stride(m->hp.n_embd), 1) &&
+        reserve(&s->attention, &s->members, team_size(m->workers), w.attention, 1)) {
+        s->attention_bytes = w.attention;
+        return PL_OK;
+    }
+    return pl_fail(e, PL_ERR_MEMORY, "no memory for a step of %zu rows", n_rows);
+}
+
+float *forward_hidden(forward_scratch *s) { return s->hidden; }

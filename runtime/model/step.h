@@ -1,0 +1,80 @@
+/* step.h: inside model/: what the files that compute a step share. forward.c runs it and owns the
+ * layers' order; attention.c, feed_forward.c, experts.c and recurrent.c compute their blocks;
+ * scratch.c owns the memory.
+ *
+ * All members of the team run the same code. A phase is either over rows (norms, rotations: cheap)
+ * or over chunks of a matrix's outputs (where the time goes); a barrier ends it. What a row
+ * computes depends on its own sequence alone: not on its place in the batch, the chunks, or the
+ * number of members. */
+#ifndef PERILUNE_MODEL_STEP_H
+#define PERILUNE_MODEL_STEP_H
+
+#include "model/forward.h"
+
+/* Rows of one sequence that attend together. */
+typedef struct { size_t first, count; } row_group;
+
+/* Sizes in rows, and the buffers that hold them. R: rows of the batch. */
+struct forward_scratch {
+    size_t rows, hidden_rows, logit_rows, members;
+    float *x;           /* [R][E] the residual stream */
+    float *h;           /* [R][E] its norm: what a block reads */
+    float *y;           /* [R][E] what a block adds to x */
+    float *q, *k, *v;   /* [R][H D], [R][K D], [R][K D] */
+    float *att;         /* [R][H D] */
+    float *gate, *up;   /* [R][F] */
+    float *cs[LAYER_KINDS];     /* [R][n_rot / 2][2] cos and sin of each row's position */
+    float *per_layer, *per_layer_token; /* [R][n_layer P] */
+    uint8_t *act;       /* [R][act stride]: the operand of the next product, quantized */
+    float *hidden;      /* [hidden_rows][E] */
+    uint8_t *logit_act; /* [logit_rows][act stride of E] */
+    uint8_t *attention; /* [members][attention_bytes] */
+    size_t attention_bytes;
+    row_group *groups;  /* [R] */
+    size_t n_groups;
+};
+
+typedef struct {
+    const model *m;
+    forward_scratch *s;
+    const batch *b;
+    atomic_bool abandoned;
+} step;
+
+/* ---- products (forward.c) ---- */
+
+/* Products of the same rows with several matrices, split into chunks of outputs that members
+ * claim. */
+typedef struct { const matrix *w; float *y; } product;
+
+/* One phase, barrier included. x: [n_rows] rows x_stride floats apart; act: the same, quantized. */
+void multiply(const model *m, team *t, const product *p, size_t n, const float *x, size_t x_stride,
+              const uint8_t *act, size_t n_rows);
+static inline bool wants_q8(const matrix *w) { return matrix_act_kind(w->type) == ACT_Q8; }
+/* The operand of a product with matrices of which some want it quantized. */
+void prepare(const step *f, bool q8, const float *x, size_t n, size_t row);
+
+/* ---- rows (forward.c) ---- */
+
+void normalize(const model *m, const float *w, const float *b, const float *x, size_t n, float *y);
+static inline void add_bias(const model *m, float *x, const float *bias, size_t n) {
+    if (bias) m->math->add(x, bias, n);
+}
+static inline void scale_row(const model *m, float *x, size_t n, float by) {
+    if (by != 1) m->math->scale(x, n, by);
+}
+
+/* ---- blocks: y, of every row, from h and act ---- */
+
+static inline size_t q_width(const layer *l) { return l->attention.n_head * l->attention.d_k; }
+static inline size_t k_width(const layer *l) { return l->attention.n_head_kv * l->attention.d_k; }
+static inline size_t v_width(const layer *l) { return l->attention.n_head_kv * l->attention.d_v; }
+static inline size_t o_width(const layer *l) { return l->attention.n_head * l->attention.d_v; }
+
+void attention_block(const step *f, const layer *l, team *t, size_t member);
+bool attention_wants_q8(const layer *l);
+void feed_forward_block(const step *f, const layer *l, team *t);
+bool feed_forward_wants_q8(const layer *l);
+void per_layer_block(const step *f, const layer *l, team *t);
+
+#endif
