@@ -360,6 +360,32 @@ static void scale(float *x, size_t n, float s) {
     for (size_t i = 0; i < n; i++) x[i] *= s;
 }
 
+static void mul(float *x, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= y[i];
+}
+
+static void mul_add(float *x, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf sum = v_fma(v_load_part(a + i, m), v_load_part(b + i, m), v_load_part(x + i, m));
+        v_store_part(x + i, sum, m);
+    }
+}
+
+static float dot(const float *x, const float *y, size_t n) {
+    vf sum[NORM_LANES];
+    size_t i = 0;
+    for (size_t k = 0; k < NORM_LANES; k++) sum[k] = v_zero();
+    for (; i + NORM_LANES * VL <= n; i += NORM_LANES * VL)
+        for (size_t k = 0; k < NORM_LANES; k++)
+            sum[k] = v_fma(v_load(x + i + k * VL), v_load(y + i + k * VL), sum[k]);
+    for (; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        sum[0] = v_fma(v_load_part(x + i, m), v_load_part(y + i, m), sum[0]);
+    }
+    return v_sum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+}
+
 static void softcap(float *x, size_t n, float c) {
     for (size_t i = 0; i < n; i += VL) {
         size_t m = n - i < VL ? n - i : VL;
@@ -371,6 +397,25 @@ static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     for (size_t i = 0; i < n; i += VL) {
         size_t m = n - i < VL ? n - i : VL;
         v_store_part(y + i, v_mul(v_silu(v_load_part(gate + i, m)), v_load_part(up + i, m)), m);
+    }
+}
+
+static void swiglu_clamped(const float *gate, const float *up, size_t n, float *y) {
+    vf most = v_set1(7.0f), least = v_set1(-7.0f), one = v_set1(1.0f);
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf g = v_min(most, v_load_part(gate + i, m)); /* in this order of operands NaN passes */
+        vf u = v_max(least, v_min(most, v_load_part(up + i, m)));
+        vf e = v_exp(v_mul(g, v_set1(-1.702f)));
+        v_store_part(y + i, v_mul(v_div(g, v_add(one, e)), v_add(u, one)), m);
+    }
+}
+
+static void sigmoid_gate(const float *gate, size_t n, float *x) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf e = v_exp(v_sub(v_zero(), v_load_part(gate + i, m)));
+        v_store_part(x + i, v_div(v_load_part(x + i, m), v_add(v_set1(1.0f), e)), m);
     }
 }
 
@@ -400,6 +445,87 @@ static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *c
             *b = a0 * s + b0 * c;
         }
     }
+}
+
+/* ---- recurrence ---- */
+
+#define STATE_VECTORS 8 /* of values, whose sums fit the registers */
+
+INLINE vf load_state(const float *in, size_t at, size_t n) {
+    if (!in) return v_zero();
+    return n == VL ? v_load(in + at) : v_load_part(in + at, n);
+}
+
+/* delta_step for `vectors` vectors of values from the i-th on, the last of which has n lanes. */
+INLINE void delta_columns(size_t n_k, size_t n_v, const float *in, float *out, const float *q,
+                          const float *k, const float *v, float decay, float beta, float *o,
+                          size_t i, size_t vectors, size_t n) {
+    vf held[STATE_VECTORS], u[STATE_VECTORS], sum[STATE_VECTORS], fade = v_set1(decay);
+    UNROLL
+    for (size_t c = 0; c < vectors; c++) held[c] = sum[c] = v_zero();
+    for (size_t j = 0; j < n_k && in; j++) {
+        vf key = v_set1(k[j]);
+        UNROLL
+        for (size_t c = 0; c < vectors; c++)
+            held[c] = v_fma(key, load_state(in, j * n_v + i + c * VL, n), held[c]);
+    }
+    UNROLL
+    for (size_t c = 0; c < vectors; c++)
+        u[c] = v_mul(v_set1(beta), v_fnma(fade, held[c], v_load_part(v + i + c * VL, n)));
+    for (size_t j = 0; j < n_k; j++) {
+        vf key = v_set1(k[j]), query = v_set1(q[j]);
+        UNROLL
+        for (size_t c = 0; c < vectors; c++) {
+            size_t at = j * n_v + i + c * VL;
+            vf s = v_fma(key, u[c], v_mul(fade, load_state(in, at, n)));
+            v_store_part(out + at, s, n);
+            sum[c] = v_fma(query, s, sum[c]);
+        }
+    }
+    UNROLL
+    for (size_t c = 0; c < vectors; c++) v_store_part(o + i + c * VL, sum[c], n);
+}
+
+static void delta_step(size_t n_k, size_t n_v, const float *in, float *out, const float *q,
+                       const float *k, const float *v, float decay, float beta, float *o) {
+    size_t i = 0;
+    for (; i + STATE_VECTORS * VL <= n_v; i += STATE_VECTORS * VL)
+        delta_columns(n_k, n_v, in, out, q, k, v, decay, beta, o, i, STATE_VECTORS, VL);
+    for (; i + VL <= n_v; i += VL)
+        delta_columns(n_k, n_v, in, out, q, k, v, decay, beta, o, i, 1, VL);
+    if (i < n_v) delta_columns(n_k, n_v, in, out, q, k, v, decay, beta, o, i, 1, n_v - i);
+}
+
+INLINE void ssm_columns(size_t n_k, size_t n_v, const float *in, float *out, const float *x,
+                        const float *b, const float *c, float decay, float *y, size_t i,
+                        size_t vectors, size_t n) {
+    vf xs[STATE_VECTORS], sum[STATE_VECTORS], fade = v_set1(decay);
+    UNROLL
+    for (size_t k = 0; k < vectors; k++) {
+        xs[k] = v_load_part(x + i + k * VL, n);
+        sum[k] = v_zero();
+    }
+    for (size_t j = 0; j < n_k; j++) {
+        vf write = v_set1(b[j]), read = v_set1(c[j]);
+        UNROLL
+        for (size_t k = 0; k < vectors; k++) {
+            size_t at = j * n_v + i + k * VL;
+            vf s = v_fma(write, xs[k], v_mul(fade, load_state(in, at, n)));
+            v_store_part(out + at, s, n);
+            sum[k] = v_fma(read, s, sum[k]);
+        }
+    }
+    UNROLL
+    for (size_t k = 0; k < vectors; k++) v_store_part(y + i + k * VL, sum[k], n);
+}
+
+static void ssm_step(size_t n_k, size_t n_v, const float *in, float *out, const float *x,
+                     const float *b, const float *c, float decay, float *y) {
+    size_t i = 0;
+    for (; i + STATE_VECTORS / 2 * VL <= n_v; i += STATE_VECTORS / 2 * VL)
+        ssm_columns(n_k, n_v, in, out, x, b, c, decay, y, i, STATE_VECTORS / 2, VL);
+    for (; i + VL <= n_v; i += VL) ssm_columns(n_k, n_v, in, out, x, b, c, decay, y, i, 1, VL);
+    if (i < n_v) ssm_columns(n_k, n_v, in, out, x, b, c, decay, y, i, 1, n_v - i);
 }
 
 /* ---- attention ---- */
@@ -723,8 +849,15 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
     }
 
     for (size_t i = 0; i < n_rows * s.group; i++) {
-        const float *record = record_of(&s, i), *total = record + QUERY_VALUES + value_floats;
-        float *to = out + i / s.group * out_stride + (kv_head * s.group + i % s.group) * a->d_v;
+        float *record = record_of(&s, i), *total = record + QUERY_VALUES + value_floats;
+        size_t head = kv_head * s.group + i % s.group;
+        float *to = out + i / s.group * out_stride + head * a->d_v;
+        if (a->sinks) { /* as a span of its own, whose values are zeros */
+            record[QUERY_MAX] = a->sinks[head];
+            record[QUERY_SUM] = 1;
+            memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
+            merge_span(a->d_v, record);
+        }
         for (size_t d = 0; d < a->d_v; d++) to[d] = total[d] / record[QUERY_TOTAL_SUM];
     }
 }
@@ -760,14 +893,21 @@ const kernels TABLE = {
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add,
+    .mul = mul,
+    .mul_add = mul_add,
+    .dot = dot,
     .scale = scale,
     .softcap = softcap,
     .swiglu = swiglu,
+    .swiglu_clamped = swiglu_clamped,
+    .sigmoid_gate = sigmoid_gate,
     .geglu = geglu,
     .gelu = gelu,
     .rope = rope,
     .kv_store = kv_store,
     .attention = attention,
+    .delta_step = delta_step,
+    .ssm_step = ssm_step,
     .max = max_of,
     .sum_exp = sum_exp,
 };

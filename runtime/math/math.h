@@ -62,6 +62,7 @@ typedef struct {
     float scale;                /* on q.k */
     float softcap;              /* c: c * tanh(s / c); 0: none */
     uint32_t window;            /* query sees positions > pos - window; 0: all up to its own */
+    const float *sinks;         /* [n_head]: one more score for each head, whose value is zero; NULL: none */
 } attention_shape;
 
 static inline size_t kv_type_bytes(kv_type t) { return t == KV_F32 ? 4 : t == KV_F16 ? 2 : 1; }
@@ -90,10 +91,16 @@ struct kernels {
     /* y = (x - mean x) / sqrt(mean (x - mean x)^2 + eps) * w + b; y may be x; w and b may be NULL */
     void (*layer_norm)(const float *x, const float *w, const float *b, size_t n, float eps, float *y);
     void (*add)(float *x, const float *y, size_t n);                     /* x += y */
+    void (*mul)(float *x, const float *y, size_t n);                     /* x *= y */
+    void (*mul_add)(float *x, const float *a, const float *b, size_t n); /* x += a * b, fused */
+    float (*dot)(const float *x, const float *y, size_t n);
     void (*scale)(float *x, size_t n, float s);                          /* x *= s */
     void (*softcap)(float *x, size_t n, float c);                        /* x = c tanh(x / c) */
     void (*swiglu)(const float *gate, const float *up, size_t n, float *y); /* y = silu(gate) * up; y may be gate */
     void (*geglu)(const float *gate, const float *up, size_t n, float *y);  /* the same with gelu(gate) */
+    /* g = min(gate, 7), u = up within -7..7: y = g / (1 + exp(-1.702 g)) * (u + 1) (gpt-oss); y may be gate */
+    void (*swiglu_clamped)(const float *gate, const float *up, size_t n, float *y);
+    void (*sigmoid_gate)(const float *gate, size_t n, float *x);         /* x /= 1 + exp(-gate); gate may be x: silu(x) */
     /* y = gelu(x) in its tanh form (Hendrycks & Gimpel 2016): x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3); y may be x */
     void (*gelu)(const float *x, size_t n, float *y);
     /* Rotates n_head heads of d dims in place; cs is [n_rot / 2][2] cos, sin of this position. interleaved: pairs
@@ -108,6 +115,16 @@ struct kernels {
      * scratch: attention_scratch(a) bytes, MEM_ALIGN-aligned. Keys and values of all positions up to each row's own are there. */
     void (*attention)(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos, size_t n_rows,
                       size_t kv_head, const float *q, size_t q_stride, float *out, size_t out_stride, void *scratch);
+
+    /* One token of one head of a recurrent layer. Its state lies as [n_k][n_v] (a vector lane is a value); it is read
+     * from `in` (NULL: zeros) and written to `out`, which may be `in`.
+     * The gated delta rule (Yang et al. 2024, Gated Delta Networks): with S = decay * in, out = S + k (beta (v - S^T k))^T,
+     * o = out^T q. */
+    void (*delta_step)(size_t n_k, size_t n_v, const float *in, float *out, const float *q, const float *k, const float *v,
+                       float decay, float beta, float *o);
+    /* A selective state space (Dao & Gu 2024, Mamba-2): out = decay * in + b x^T, y = out^T c. */
+    void (*ssm_step)(size_t n_k, size_t n_v, const float *in, float *out, const float *x, const float *b, const float *c,
+                     float decay, float *y);
 
     /* Over a vocabulary, [n] floats, -INFINITY meaning masked. max passes over NaN (nothing else there: -INFINITY);
      * sum_exp is NaN with one, and when max is not finite. */

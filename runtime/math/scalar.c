@@ -249,6 +249,20 @@ static void add(float *x, const float *y, size_t n) {
     for (size_t i = 0; i < n; i++) x[i] += y[i];
 }
 
+static void mul(float *x, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] *= y[i];
+}
+
+static void mul_add(float *x, const float *a, const float *b, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] += a[i] * b[i];
+}
+
+static float dot(const float *x, const float *y, size_t n) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
+    return (float)sum;
+}
+
 static void scale(float *x, size_t n, float s) {
     for (size_t i = 0; i < n; i++) x[i] *= s;
 }
@@ -259,6 +273,17 @@ static void softcap(float *x, size_t n, float c) {
 
 static void swiglu(const float *gate, const float *up, size_t n, float *y) {
     for (size_t i = 0; i < n; i++) y[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+}
+
+static void swiglu_clamped(const float *gate, const float *up, size_t n, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i] > 7 ? 7 : gate[i], u = up[i] > 7 ? 7 : up[i] < -7 ? -7 : up[i];
+        y[i] = g / (1.0f + expf(-1.702f * g)) * (u + 1);
+    }
+}
+
+static void sigmoid_gate(const float *gate, size_t n, float *x) {
+    for (size_t i = 0; i < n; i++) x[i] /= 1.0f + expf(-gate[i]);
 }
 
 static float gelu_of(float x) {
@@ -285,6 +310,36 @@ static void rope(float *x, size_t n_head, size_t d, size_t n_rot, const float *c
             *a = a0 * c - b0 * s;
             *b = a0 * s + b0 * c;
         }
+    }
+}
+
+/* ---- recurrence ---- */
+
+static void delta_step(size_t n_k, size_t n_v, const float *in, float *out, const float *q,
+                       const float *k, const float *v, float decay, float beta, float *o) {
+    for (size_t i = 0; i < n_v; i++) {
+        float held = 0, sum = 0;
+        for (size_t j = 0; j < n_k; j++) held += in ? k[j] * in[j * n_v + i] : 0;
+        float u = beta * (v[i] - decay * held);
+        for (size_t j = 0; j < n_k; j++) {
+            float s = (in ? decay * in[j * n_v + i] : 0) + k[j] * u;
+            out[j * n_v + i] = s;
+            sum += s * q[j];
+        }
+        o[i] = sum;
+    }
+}
+
+static void ssm_step(size_t n_k, size_t n_v, const float *in, float *out, const float *x,
+                     const float *b, const float *c, float decay, float *y) {
+    for (size_t i = 0; i < n_v; i++) {
+        float sum = 0;
+        for (size_t j = 0; j < n_k; j++) {
+            float s = (in ? decay * in[j * n_v + i] : 0) + b[j] * x[i];
+            out[j * n_v + i] = s;
+            sum += s * c[j];
+        }
+        y[i] = sum;
     }
 }
 
@@ -391,8 +446,9 @@ static void merge_span(size_t d_v, float *record) {
 }
 
 static void attend(const attention_shape *a, const uint8_t *const *blocks, size_t pos,
-                   size_t kv_head, const float *q, float *out, float *record) {
+                   size_t head, const float *q, float *out, float *record) {
     float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(a->d_v);
+    size_t kv_head = head / (a->n_head / a->n_head_kv);
     size_t begin = visible_begin(a, pos), end = pos + 1;
     record[QUERY_TOTAL_MAX] = -INFINITY;
     record[QUERY_TOTAL_SUM] = 0;
@@ -409,6 +465,12 @@ static void attend(const attention_shape *a, const uint8_t *const *blocks, size_
         }
         merge_span(a->d_v, record);
     }
+    if (a->sinks) { /* as a span of its own, whose values are zeros */
+        record[QUERY_MAX] = a->sinks[head];
+        record[QUERY_SUM] = 1;
+        memset(acc, 0, a->d_v * sizeof *acc);
+        merge_span(a->d_v, record);
+    }
     for (size_t i = 0; i < a->d_v; i++) out[i] = total[i] / record[QUERY_TOTAL_SUM];
 }
 
@@ -418,7 +480,7 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
     size_t group = a->n_head / a->n_head_kv;
     for (size_t r = 0; r < n_rows; r++)
         for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++)
-            attend(a, blocks, pos[r], kv_head, q + r * q_stride + h * a->d_k,
+            attend(a, blocks, pos[r], h, q + r * q_stride + h * a->d_k,
                    out + r * out_stride + h * a->d_v, scratch);
 }
 
@@ -444,14 +506,21 @@ const kernels kernels_scalar = {
     .rms_norm = rms_norm,
     .layer_norm = layer_norm,
     .add = add,
+    .mul = mul,
+    .mul_add = mul_add,
+    .dot = dot,
     .scale = scale,
     .softcap = softcap,
     .swiglu = swiglu,
+    .swiglu_clamped = swiglu_clamped,
+    .sigmoid_gate = sigmoid_gate,
     .geglu = geglu,
     .gelu = gelu,
     .rope = rope,
     .kv_store = kv_store,
     .attention = attention,
+    .delta_step = delta_step,
+    .ssm_step = ssm_step,
     .max = max_of,
     .sum_exp = sum_exp,
 };

@@ -913,6 +913,9 @@ static void check_attention(const kernels *k, const sequence *s, size_t pos, siz
         p[j] = c > 0 ? c * tanh(score / c) : score;
         max = fmax(max, p[j]);
     }
+    double sink = a->sinks ? (double)a->sinks[head] : -INFINITY;
+    max = fmax(max, sink);
+    sum = exp(sink - max);
     for (size_t j = begin; j <= pos; j++) sum += p[j] = exp(p[j] - max);
     double bound = 2 * worst + (24 + 4 * sqrt((double)(pos + 1 - begin))) * EPS;
     for (size_t i = 0; i < a->d_v; i++) {
@@ -984,6 +987,8 @@ static const struct {
 } dims[] = {{32, 32}, {48, 80}, {64, 64}, {80, 48}, {33, 7}, {128, 128}};
 static const uint32_t windows[] = {0, 40, 0, 5, 32, 0, 1, 33};
 
+static const float some_sinks[] = {0.5f, -3.0f, 2.0f, 7.0f, 0.0f, -100.0f, 1.0f, 30.0f};
+
 static attention_shape shape_number(size_t i) {
     attention_shape a = {.type = (kv_type)(i % KV_TYPES), .window = windows[i % COUNT(windows)]};
     a.n_head = groups[i % COUNT(groups)].n_head;
@@ -992,6 +997,7 @@ static attention_shape shape_number(size_t i) {
     a.d_v = dims[i % COUNT(dims)].d_v;
     a.scale = 1.0f / sqrtf((float)a.d_k);
     a.softcap = i % 5 == 3 ? 2.0f : 0.0f;
+    a.sinks = i % 4 == 1 ? some_sinks : NULL;
     return a;
 }
 
