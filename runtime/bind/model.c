@@ -68,7 +68,7 @@ static void step_collector(lua_State *L, uint64_t bytes) {
 static uint64_t held_bytes(const model_handle *m) {
     if (m->engine == NULL || engine_model(m->engine)->hp.n_layer == 0) return 0;
     kv_pool *pool = cache_store_pool(engine_store(m->engine));
-    return (uint64_t)pool->n_used * pool->block_bytes;
+    return pool_used_bytes(pool);
 }
 
 void bind_charge(lua_State *L, model_handle *m) {
@@ -405,26 +405,35 @@ static int model_stats(lua_State *L) {
     model_handle *m = bind_check_model(L, 1);
     engine_counts counts = engine_stats(m->engine);
     kv_pool pool = {0}; /* copies: filling the tables may run a finalizer */
-    size_t nodes = 0;
+    size_t nodes = 0, interval = 0;
     if (engine_model(m->engine)->hp.n_layer != 0) {
         pool = *cache_store_pool(engine_store(m->engine));
         nodes = cache_store_nodes(engine_store(m->engine));
+        interval = cache_store_interval(engine_store(m->engine));
     }
-    lua_createtable(L, 0, 8);
+    const pool_shelf *blocks = &pool.of[POOL_BLOCKS], *states = &pool.of[POOL_STATES];
+    lua_createtable(L, 0, 12);
     set_integer(L, "tokens", counts.tokens);
     set_integer(L, "rerun", counts.rerun);
     set_integer(L, "steps", counts.steps);
     set_integer(L, "passes", counts.steps);
     set_integer(L, "sampled", counts.sampled);
     set_integer(L, "caches", nodes);
-    set_integer(L, "bytes", (uint64_t)pool.n_used * pool.block_bytes);
+    set_integer(L, "bytes", pool_used_bytes(&pool));
     lua_createtable(L, 0, 5);
-    set_integer(L, "used", pool.n_used);
-    set_integer(L, "free", pool.n_free);
-    set_integer(L, "shared", pool.n_shared);
-    set_integer(L, "limit", pool.max_blocks);
-    set_integer(L, "bytes", pool.block_bytes);
+    set_integer(L, "used", blocks->n_used);
+    set_integer(L, "free", blocks->n_free);
+    set_integer(L, "shared", blocks->n_shared);
+    set_integer(L, "limit", blocks->bytes ? pool.max_bytes / blocks->bytes : 0);
+    set_integer(L, "bytes", blocks->bytes);
     lua_setfield(L, -2, "blocks");
+    if (states->bytes == 0) return 1;
+    lua_createtable(L, 0, 4);
+    set_integer(L, "used", states->n_used);
+    set_integer(L, "free", states->n_free);
+    set_integer(L, "bytes", states->bytes);
+    set_integer(L, "interval", interval);
+    lua_setfield(L, -2, "states");
     return 1;
 }
 

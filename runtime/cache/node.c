@@ -9,6 +9,7 @@
 
 #include "base/checked.h"
 #include "base/mem.h"
+#include "cache/states.h"
 #include "math/math.h"
 
 struct cache_store {
@@ -16,6 +17,7 @@ struct cache_store {
     size_t context, n_hidden;
     size_t refs;        /* the model's, and one per live node */
     size_t nodes;
+    size_t interval;    /* of states */
     cache_node *root;   /* the empty cache, held by the store; not counted above */
 };
 
@@ -32,6 +34,8 @@ struct cache_node {
     size_t n_done, n_claimed;        /* absolute: start <= n_done <= n_claimed <= start + n_own */
     size_t row, row_from;            /* where a claim's rows lie in the step */
     float *hidden;                   /* [n_hidden], NULL when not known */
+    snapshots states;                /* at positions in (start, n_done] */
+    size_t again;                    /* one of them, which was computed again; 0: none */
     bool growing;                    /* its holder may append */
 };
 
@@ -40,11 +44,12 @@ struct cache_node {
 static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const int32_t *ids, size_t n_ids,
                         cache_node **out, pl_error *e);
 
-pl_code cache_store_new(size_t block_bytes, size_t max_bytes, size_t context, size_t n_hidden,
+pl_code cache_store_new(size_t block_bytes, size_t state_bytes, size_t max_bytes, size_t context, size_t n_hidden,
                         cache_store **out, pl_error *e) {
     cache_store *s = mem_zalloc(sizeof *s);
     if (!s) return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache store");
-    pool_init(&s->pool, block_bytes, max_bytes);
+    pool_init(&s->pool, block_bytes, state_bytes, max_bytes);
+    s->interval = STATE_INTERVAL;
     s->context = context;
     s->n_hidden = n_hidden;
     pl_code rc = new_node(s, NULL, 0, NULL, 0, &s->root, e);
@@ -151,12 +156,107 @@ static void free_shell(cache_node *n) {
     mem_free(n->tokens);
     mem_free(n->blocks);
     mem_free(n->hidden);
+    snapshots_free(&n->states, &s->pool);
     mem_free(n);
     s->nodes--;
     cache_store_release(s);
 }
 
 static void settle(cache_node *n);
+
+/* ---- states ---- */
+
+size_t cache_store_interval(const cache_store *s) { return s->interval; }
+
+/* Whose states those after [0, position) of n are. */
+static cache_node *owner_of(const cache_node *n, size_t position) {
+    while (n->parent && position <= n->start) n = n->parent;
+    return (cache_node *)(uintptr_t)n;
+}
+
+size_t node_state_before(const cache_node *n, size_t position, kv_block **state) {
+    for (const cache_node *p = n; p && position > 0; p = p->parent) {
+        const snapshot *s = snapshots_before(&p->states, position);
+        if (s) {
+            *state = s->state;
+            return s->position;
+        }
+        position = min_of(position, p->start);
+    }
+    *state = NULL;
+    return 0;
+}
+
+static bool branches_at(const cache_node *n, size_t position) {
+    for (const cache_node *c = n->child; c; c = c->next)
+        if (c->start == position) return true;
+    return false;
+}
+
+/* Drops the i-th state, unless there is a reason to keep it. */
+static bool drop_idle(cache_node *n, size_t i) {
+    size_t position = n->states.list[i].position;
+    if (position == n->n_done || position == n->again || position % n->store->interval == 0 || branches_at(n, position))
+        return false;
+    pool_drop(&n->store->pool, snapshots_remove(&n->states, i));
+    return true;
+}
+
+static void drop_idle_states(cache_node *n) {
+    for (size_t i = n->states.n; i-- > 0;) drop_idle(n, i);
+}
+
+/* The node that follows in a walk through the tree, parents before children. */
+static cache_node *next_in_tree(cache_node *n) {
+    if (n->child) return n->child;
+    while (n && !n->next) n = n->parent;
+    return n ? n->next : NULL;
+}
+
+/* Keeps states at half as many multiples: false when there are none left to go. */
+static bool thin_states(cache_store *s) {
+    size_t before = s->pool.of[POOL_STATES].n_used;
+    while (s->interval <= s->context && s->pool.of[POOL_STATES].n_used == before) {
+        s->interval *= 2;
+        for (cache_node *n = s->root; n; n = next_in_tree(n)) {
+            n->again = 0;
+            drop_idle_states(n);
+        }
+    }
+    return s->pool.of[POOL_STATES].n_used < before;
+}
+
+/* Whatever the pool needs room for. */
+static pl_code take(cache_store *s, pool_kind kind, kv_block **out, pl_error *e) {
+    pl_code rc;
+    while ((rc = pool_take(&s->pool, kind, out, e)) == PL_ERR_POOL && s->pool.of[POOL_STATES].n_used && thin_states(s)) {}
+    return rc;
+}
+
+pl_code cache_store_take_state(cache_store *s, kv_block **out, pl_error *e) { return take(s, POOL_STATES, out, e); }
+
+bool cache_store_wants_state(cache_store *s) {
+    const pool_shelf *states = &s->pool.of[POOL_STATES];
+    size_t most = s->pool.max_bytes / 2 / states->bytes;
+    while (s->interval > STATE_INTERVAL && states->n_used < most / 4) s->interval /= 2;
+    while (states->n_used >= most && thin_states(s)) {}
+    return states->n_used < most;
+}
+
+void node_keep_state(cache_node *n, size_t position, kv_block *state, bool again) {
+    cache_node *owner = owner_of(n, position);
+    assert(position > owner->start && position <= owner->n_done);
+    snapshots_put(&owner->states, &owner->store->pool, position, state);
+    if (again) owner->again = position;
+    drop_idle_states(owner);
+}
+
+kv_block *node_steal_state(cache_node *n, size_t position) {
+    if (!n->states.n || position != n->n_done || branches_at(n, position)) return NULL;
+    const snapshot *last = &n->states.list[n->states.n - 1];
+    if (last->position != position || last->state->refs > 1) return NULL;
+    return snapshots_remove(&n->states, n->states.n - 1);
+}
 
 /* ---- claims ---- */
 
@@ -192,10 +292,10 @@ static kv_block *block_before(const cache_node *n, size_t position, bool *done) 
     return p->blocks[index - p->start / KV_TILE];
 }
 
-static pl_code copy_block(kv_pool *pool, const kv_block *from, size_t n_slots, kv_block **out, pl_error *e) {
-    pl_code rc = pool_take(pool, out, e);
+static pl_code copy_block(cache_store *s, const kv_block *from, size_t n_slots, kv_block **out, pl_error *e) {
+    pl_code rc = take(s, POOL_BLOCKS, out, e);
     if (rc) return rc;
-    memcpy((*out)->data, from->data, pool->block_bytes);
+    memcpy((*out)->data, from->data, s->pool.of[POOL_BLOCKS].bytes);
     (*out)->claimed = (uint32_t)n_slots;
     return PL_OK;
 }
@@ -211,7 +311,7 @@ static pl_code continue_block(cache_node *n, size_t from, pl_error *e) {
         return PL_OK;
     }
     if (!done) return pl_fail(e, PL_ERR_CANCELLED, "the block to copy is being written");
-    pl_code rc = copy_block(pool, tail, fill, &copy, e);
+    pl_code rc = copy_block(n->store, tail, fill, &copy, e);
     if (rc) return rc;
     if (own) {
         pool_drop(pool, tail);
@@ -232,7 +332,7 @@ pl_code node_claim(cache_node *n, size_t to, size_t row, pl_error *e) {
     if (from % KV_TILE && (rc = continue_block(n, from, e))) return rc;
     size_t before = n->n_blocks;
     while (n->n_blocks < need) {
-        if ((rc = pool_take(&n->store->pool, &n->blocks[n->n_blocks], e))) goto fail;
+        if ((rc = take(n->store, POOL_BLOCKS, &n->blocks[n->n_blocks], e))) goto fail;
         n->n_blocks++;
     }
     for (size_t i = from / KV_TILE - base_block; i < need; i++)
@@ -359,6 +459,7 @@ static void merge_only_child(cache_node *p) {
     if (mem_reserve(&p->tokens, &p->token_room, p->n_own + c->n_own, sizeof *p->tokens)) return;
     size_t keep = c->n_blocks ? min_of(p->n_blocks, cut / KV_TILE - p->start / KV_TILE) : p->n_blocks;
     if (mem_reserve(&p->blocks, &p->block_room, keep + c->n_blocks, sizeof *p->blocks)) return;
+    if (mem_reserve(&p->states.list, &p->states.room, p->states.n + c->states.n, sizeof *p->states.list)) return;
 
     /* The child's first block stands for p's last one where both cover it. */
     for (size_t i = keep; i < p->n_blocks; i++) {
@@ -373,6 +474,12 @@ static void merge_only_child(cache_node *p) {
         c->hidden = p->hidden;
         p->hidden = NULL;
     }
+    if (c->states.n) memcpy(p->states.list + p->states.n, c->states.list, c->states.n * sizeof *c->states.list);
+    p->states.n += c->states.n;
+    mem_free(c->states.list);
+    c->states = p->states;
+    p->states = (snapshots){0};
+    if (!c->again) c->again = p->again;
     size_t done = p->n_done < cut ? p->n_done : c->n_done;
     size_t claimed = p->n_claimed < cut ? p->n_claimed : c->n_claimed;
 
@@ -390,6 +497,7 @@ static void merge_only_child(cache_node *p) {
     p->tokens = NULL;
     p->blocks = NULL;
     free_shell(p);
+    drop_idle_states(c);
 }
 
 /* Restores the invariants of a node that nobody holds, and of its ancestors: it goes when it has no children, and
@@ -401,6 +509,7 @@ static void settle(cache_node *n) {
         if (parent) unlink_child(n);
         free_shell(n);
         n = parent;
+        if (n) drop_idle_states(n);
     }
     if (!n || n->refs > 0) return;
     size_t used = n->start;
@@ -408,6 +517,8 @@ static void settle(cache_node *n) {
     if (used < end_of(n)) {
         give_back(n, min_of(n->n_claimed, used));
         n->n_own = used - n->start;
+        snapshots_cut(&n->states, &n->store->pool, n->n_done);
+        if (n->again > n->n_done) n->again = 0;
         mem_free(n->hidden);
         n->hidden = NULL;
     }

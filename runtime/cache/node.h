@@ -23,8 +23,9 @@
 
 /* What all caches of one loaded model share. Reference-counted: nodes may outlive the model. */
 typedef struct cache_store cache_store;
-/* context: most tokens of one cache; n_hidden: floats of a final hidden state. */
-pl_code cache_store_new(size_t block_bytes, size_t max_bytes, size_t context, size_t n_hidden,
+/* state_bytes: of the recurrent layers' state after a token, 0 in models that have none; context: most tokens of one
+ * cache; n_hidden: floats of a final hidden state. */
+pl_code cache_store_new(size_t block_bytes, size_t state_bytes, size_t max_bytes, size_t context, size_t n_hidden,
                         cache_store **out, pl_error *e);
 void cache_store_release(cache_store *s);
 kv_pool *cache_store_pool(cache_store *s);
@@ -74,6 +75,32 @@ pl_code node_claim(cache_node *n, size_t to, size_t row, pl_error *e);
 bool node_claimed_row(cache_node *n, size_t position, size_t *row); /* of a claimed, not yet committed position */
 void node_commit(cache_node *n);      /* what was claimed is processed */
 void node_unclaim(cache_node *n);     /* what was claimed is given back */
+
+/* ---- states of recurrent layers: for the engine ----
+ *
+ * Keys and values can be cut anywhere; a state is of one position. A node keeps the states after
+ *   - its last processed token,
+ *   - tokens behind which children begin,
+ *   - multiples of the store's interval, while they take at most half of the memory: the interval doubles, and every
+ *     second one goes, when they would take more, or when memory is needed for something else,
+ *   - the last token up to which states were computed again.
+ * From another position, tokens are run again from the nearest state before it, at most an interval away. */
+
+#define STATE_INTERVAL 256  /* tokens, to begin with; a multiple of KV_TILE */
+size_t cache_store_interval(const cache_store *s);
+
+/* The last position at or before `position`, on the way to it, after which a state is kept; 0 and NULL: the beginning. */
+size_t node_state_before(const cache_node *n, size_t position, kv_block **state);
+/* Keeps the state after [0, position) of n, which are processed; takes over the reference. again: it is no multiple, but
+ * took running tokens again. */
+void node_keep_state(cache_node *n, size_t position, kv_block *state, bool again);
+/* One reference. PL_ERR_POOL: even without the states at multiples of the interval there is no room. */
+pl_code cache_store_take_state(cache_store *s, kv_block **out, pl_error *e);
+/* Whether there is room for one more state at a multiple of the interval. */
+bool cache_store_wants_state(cache_store *s);
+/* The state after n's last processed token, `position`, out of the node, if nobody else could want it: to be overwritten.
+ * NULL: somebody could. */
+kv_block *node_steal_state(cache_node *n, size_t position);
 
 /* The blocks that hold positions [0, length), claimed or processed; table has room for (length + 31) / 32. */
 void node_blocks(const cache_node *n, size_t length, uint8_t **table);

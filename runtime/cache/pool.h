@@ -1,9 +1,9 @@
-/* pool.h: the memory of all caches of one model: blocks of KV_TILE tokens' keys and values, reference-counted,
- * under one limit.
+/* pool.h: the memory of all caches of one model, under one limit: blocks of KV_TILE tokens' keys and values, and states of
+ * recurrent layers, both reference-counted.
  *
- * A block's layout is the model's business (math/math.h); the pool knows its size only. `claimed` counts the slots
+ * A block's layout is the model's business (math/math.h); the pool knows sizes only. `claimed` counts the slots
  * that some node writes or has written: slots below it belong to somebody, slots from it on are nobody's. Released
- * blocks are kept for reuse, up to POOL_KEEP_BYTES. Used by one thread at a time (the engine's owner). */
+ * blocks are kept for reuse, up to POOL_KEEP_BYTES of each kind. Used by one thread at a time (the engine's owner). */
 #ifndef PERILUNE_CACHE_POOL_H
 #define PERILUNE_CACHE_POOL_H
 
@@ -14,26 +14,37 @@
 
 #define POOL_KEEP_BYTES ((size_t)256 << 20)
 
+typedef enum { POOL_BLOCKS, POOL_STATES, POOL_KINDS } pool_kind;
+
 typedef struct kv_block kv_block;
 struct kv_block {
-    uint8_t *data;      /* block_bytes, MEM_ALIGN-aligned */
-    kv_block *next;     /* in the list of free blocks */
+    uint8_t *data;      /* as many bytes as its kind has, MEM_ALIGN-aligned */
+    kv_block *next;     /* in the list of free ones */
+    pool_kind kind;
     uint32_t refs;      /* nodes that hold it */
     uint32_t claimed;   /* slots, 0 to KV_TILE */
 };
 
 typedef struct {
-    size_t block_bytes, max_blocks;
-    size_t n_used, n_free;  /* blocks held by nodes; kept for reuse */
+    size_t bytes;           /* of one */
+    size_t n_used, n_free;  /* held by nodes; kept for reuse */
     size_t n_shared;        /* of the used: held by more than one node */
-    uint64_t fresh_bytes;   /* bytes of blocks that were newly allocated, ever: what a collector is charged */
     kv_block *free;
+} pool_shelf;
+
+typedef struct {
+    size_t max_bytes;
+    uint64_t fresh_bytes;   /* of blocks that were newly allocated, ever */
+    pool_shelf of[POOL_KINDS];
 } kv_pool;
 
-void pool_init(kv_pool *p, size_t block_bytes, size_t max_bytes);
-void pool_clear(kv_pool *p);                              /* all blocks must have been dropped */
-pl_code pool_take(kv_pool *p, kv_block **out, pl_error *e); /* one reference, nothing claimed; PL_ERR_POOL at the limit */
+/* state_bytes 0: there are none. */
+void pool_init(kv_pool *p, size_t block_bytes, size_t state_bytes, size_t max_bytes);
+void pool_clear(kv_pool *p);                              /* all must have been dropped */
+size_t pool_used_bytes(const kv_pool *p);
+/* One reference, nothing claimed; PL_ERR_POOL at the limit. */
+pl_code pool_take(kv_pool *p, pool_kind kind, kv_block **out, pl_error *e);
 kv_block *pool_hold(kv_pool *p, kv_block *b);
-void pool_drop(kv_pool *p, kv_block *b);
+void pool_drop(kv_pool *p, kv_block *b);                  /* NULL is fine */
 
 #endif

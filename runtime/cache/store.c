@@ -56,7 +56,7 @@ static pl_code put_blocks(file_out *f, const cache_identity *id, uint8_t **table
 }
 
 pl_code cache_save(cache_node *n, const cache_identity *id, const char *path, pl_error *e) {
-    size_t block_bytes = cache_store_pool(node_store(n))->block_bytes, blocks;
+    size_t block_bytes = cache_store_pool(node_store(n))->of[POOL_BLOCKS].bytes, blocks;
     header h = {.weights = id->weights, .n_vocab = id->n_vocab, .n_tokens = node_length(n),
                 .n_processed = node_processed(n), .block_bytes = block_bytes};
     file_out *f = NULL;
@@ -185,7 +185,7 @@ pl_code cache_restore(cache_store *s, const cache_identity *id, const char *path
     pl_code rc = file_view_open(path, true, &v, e);
     if (rc) return rc;
     if ((rc = check_file(&v, &h, e)) ||
-        (rc = check_identity(&h, id, cache_store_pool(s)->block_bytes, recompute, &data, e)) ||
+        (rc = check_identity(&h, id, cache_store_pool(s)->of[POOL_BLOCKS].bytes, recompute, &data, e)) ||
         (rc = restore_tokens(s, id, &v, &h, &n, e)))
         goto done;
     if (data && h.n_processed && (rc = restore_blocks(n, &v, &h, e))) goto done;

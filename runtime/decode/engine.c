@@ -1,6 +1,6 @@
 /* engine.c: the step. Gathering asks each running job for its wish and claims slots for the tokens that have to be
  * processed for it, nearest the root first; rows that another job has claimed in the same step are shared. Then the model
- * runs once, the claims are committed, and each job takes the logits that it asked for. */
+ * runs once, the claims are committed, and each job takes the logits that it asked for. The batch itself is gather.c's. */
 #include "decode/engine.h"
 
 #include <assert.h>
@@ -9,17 +9,15 @@
 
 #include "base/mem.h"
 #include "base/system.h"
+#include "decode/gather.h"
 #include "decode/job.h"
 
-#define STEP_ROWS 512   /* most rows of a step */
 #define STEP_LOGITS 16  /* rows of logits that are computed, and held, at a time */
+#define FEW_STATES 4    /* for which there is room by default beside a full context */
 
 /* One job's use of a hidden state: of a row of this step, or one that its node has kept. Without a job, the state is only
  * kept with the node. */
 typedef struct { job *j; size_t wish; cache_node *node; size_t position, row; const float *kept; } delivery;
-
-/* One sequence of the batch: its table covers positions [0, length) of node. */
-typedef struct { cache_node *node; size_t length, table; } sequence;
 
 struct engine {
     model *m;
@@ -28,13 +26,8 @@ struct engine {
     job *jobs;
     engine_counts counts;
 
-    batch_row rows[STEP_ROWS];
-    size_t n_rows;
-    sequence *sequences;    size_t n_sequences, sequence_room;
+    gathering step;
     delivery *deliveries;   size_t n_deliveries, delivery_room;
-    cache_node **claims;    size_t n_claims, claim_room;
-    uint8_t **tables;       size_t n_tables, table_room;
-    uint8_t *const **table_of;  size_t table_of_room;
     float *hidden;          /* [STEP_LOGITS][E] gathered for the output matrix */
     float *logits;          /* [STEP_LOGITS][V] */
     float *copy;            /* [V]: for a job that shares its row with the next */
@@ -53,7 +46,18 @@ bool engine_interrupt(void) {
 static size_t default_cache_bytes(const model *m) {
     size_t blocks = ((size_t)m->context + KV_TILE - 1) / KV_TILE, half = system_memory_available() / 2;
     size_t one = blocks > SIZE_MAX / m->block_bytes ? SIZE_MAX : blocks * m->block_bytes;
+    if (one <= SIZE_MAX - FEW_STATES * m->state_bytes) one += FEW_STATES * m->state_bytes;
     return one > half ? one : half;
+}
+
+/* The least that anything can be computed with: a block, and the states before and after it. */
+static pl_code check_limit(const model *m, size_t limit, pl_error *e) {
+    if (limit >= m->block_bytes + 2 * m->state_bytes) return PL_OK;
+    if (m->state_bytes)
+        return pl_fail(e, PL_ERR_ARGUMENT, "cache_bytes is %zu: this model's caches need a block of %zu bytes (%d tokens) "
+                       "and two states of %zu bytes at least", limit, m->block_bytes, KV_TILE, m->state_bytes);
+    return pl_fail(e, PL_ERR_ARGUMENT, "cache_bytes is %zu: this model's caches come in blocks of %zu bytes "
+                   "(%d tokens), and one at least is needed", limit, m->block_bytes, KV_TILE);
 }
 
 pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
@@ -63,13 +67,11 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
     if ((rc = model_load(&o->model, &g->m, e))) goto fail;
     if (g->m->layers) {
         size_t limit = o->cache_bytes ? o->cache_bytes : default_cache_bytes(g->m);
-        if (limit < g->m->block_bytes) {
-            rc = pl_fail(e, PL_ERR_ARGUMENT, "cache_bytes is %zu: this model's caches come in blocks of %zu bytes "
-                         "(%d tokens), and one at least is needed", limit, g->m->block_bytes, KV_TILE);
+        if ((rc = check_limit(g->m, limit, e)) ||
+            (rc = cache_store_new(g->m->block_bytes, g->m->state_bytes, limit, g->m->context, g->m->hp.n_embd, &g->store, e)))
             goto fail;
-        }
-        rc = cache_store_new(g->m->block_bytes, limit, g->m->context, g->m->hp.n_embd, &g->store, e);
-        if (rc) goto fail;
+        g->step.m = g->m;
+        g->step.store = g->store;
         g->scratch = forward_scratch_new();
         g->hidden = mem_aligned(STEP_LOGITS * (size_t)g->m->hp.n_embd * sizeof *g->hidden);
         g->logits = mem_aligned(STEP_LOGITS * (size_t)g->m->hp.n_vocab * sizeof *g->logits);
@@ -90,7 +92,8 @@ void engine_close(engine *g) {
     if (!g) return;
     assert(!g->jobs);
     forward_scratch_free(g->scratch);
-    void *all[] = {g->sequences, g->deliveries, g->claims, g->tables, g->table_of, g->hidden, g->logits, g->copy};
+    void *all[] = {g->deliveries, g->hidden, g->logits, g->copy};
+    gathering_free(&g->step);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     cache_store_release(g->store);
     model_free(g->m);
@@ -139,27 +142,12 @@ static pl_code add_delivery(engine *g, delivery d, pl_error *e) {
     return PL_OK;
 }
 
-static pl_code add_sequence(engine *g, cache_node *node, size_t length, pl_error *e) {
-    if (mem_reserve(&g->sequences, &g->sequence_room, g->n_sequences + 1, sizeof *g->sequences))
-        return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
-    g->sequences[g->n_sequences++] = (sequence){.node = node, .length = length};
-    return PL_OK;
-}
-
-/* Rows [from, to) of a node, as the last sequence of the batch. */
-static void add_rows(engine *g, cache_node *node, size_t from, size_t to, bool store) {
-    int32_t ids[STEP_ROWS];
-    node_tokens(node, from, to - from, ids);
-    for (size_t i = 0; i < to - from; i++)
-        g->rows[g->n_rows++] = (batch_row){.token = ids[i], .position = (uint32_t)(from + i),
-                                           .sequence = (uint32_t)(g->n_sequences - 1), .store = store};
-}
-
 /* Wanted positions that are processed already: their hidden state was kept, or the row runs again. Returns how many of
  * the wish's count are settled that way. */
 static pl_code gather_known(engine *g, job *j, size_t wish, const job_wish *w, size_t *settled, pl_error *e) {
     delivery d = {.j = j, .wish = wish, .node = w->node};
     size_t done = node_processed(w->node), at = w->first, end = w->first + w->count;
+    bool ready;
     pl_code rc;
     *settled = 0;
     if (end > done) end = done;
@@ -170,58 +158,51 @@ static pl_code gather_known(engine *g, job *j, size_t wish, const job_wish *w, s
         d.position = at, d.kept = kept;
         return add_delivery(g, d, e);
     }
-    if (end - at > STEP_ROWS - g->n_rows) end = at + (STEP_ROWS - g->n_rows);
-    if (at == end) return PL_OK;
-    if ((rc = add_sequence(g, w->node, end, e))) return rc;
-    size_t row = g->n_rows;
-    add_rows(g, w->node, at, end, false);
-    for (; at < end; at++, row++, ++*settled) {
-        g->rows[row].hidden = true;
-        g->counts.rerun++;
-        d.position = at, d.row = row;
-        if ((rc = add_delivery(g, d, e))) return rc;
+    if ((rc = gathering_open_sequence(&g->step, w->node, e))) return rc;
+    if (!(rc = gathering_reach(&g->step, w->node, at, &ready, e)) && ready) {
+        size_t room = gathering_room(&g->step), row = g->step.n_rows;
+        if (end - at > room) end = at + room;
+        if (at < end && !(rc = gathering_add_known(&g->step, w->node, at, end, e)))
+            for (; at < end && !rc; at++, row++, ++*settled) {
+                g->step.rows[row].hidden = true;
+                g->counts.rerun++;
+                d.position = at, d.row = row;
+                rc = add_delivery(g, d, e);
+            }
     }
-    return PL_OK;
+    gathering_close_sequence(&g->step);
+    return rc;
 }
 
 /* Claims what has to be processed for the wish, as far as this step has room; *reached: positions [0, reached) are processed
  * or claimed after it. */
 static pl_code gather_pending(engine *g, job *j, const job_wish *w, size_t *reached, pl_error *e) {
+    gathering *step = &g->step;
     node_run run;
+    bool ready;
     pl_code rc;
-    bool entered = false;
     *reached = w->length;
-    while (node_pending(w->node, w->length, &run)) {
-        size_t room = STEP_ROWS - g->n_rows, to = run.to - run.from > room ? run.from + room : run.to;
+    if (!node_pending(w->node, w->length, &run)) return PL_OK;
+    if ((rc = gathering_open_sequence(step, w->node, e))) return rc;
+    do {
         *reached = run.from;
-        if (to == run.from) return PL_OK;
-        if (mem_reserve(&g->claims, &g->claim_room, g->n_claims + 1, sizeof *g->claims))
-            return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
-        if (!entered) {
-            if ((rc = add_sequence(g, w->node, w->length, e))) return rc;
-            entered = true;
-        }
-        if ((rc = node_claim(run.node, to, g->n_rows, e))) {
-            if (*reached == g->sequences[g->n_sequences - 1].length) return rc == PL_ERR_CANCELLED ? PL_OK : rc;
-            g->n_sequences--; /* nothing of it was claimed */
-            return rc == PL_ERR_CANCELLED ? PL_OK : rc;
-        }
-        g->claims[g->n_claims++] = run.node;
-        add_rows(g, run.node, run.from, to, true);
+        if ((rc = gathering_reach(step, run.node, run.from, &ready, e)) || !ready) break;
+        size_t room = gathering_room(step), to = run.to - run.from > room ? run.from + room : run.to;
+        if (to == run.from || (rc = gathering_add_pending(step, run.node, run.from, to, e))) break;
         j->rows += to - run.from;
         *reached = to;
-        g->sequences[g->n_sequences - 1].length = to;
-        if (to < run.to) return PL_OK;
-    }
-    *reached = w->length;
-    return PL_OK;
+        if (to < run.to) break;
+        *reached = w->length; /* if nothing follows */
+    } while (node_pending(w->node, w->length, &run));
+    gathering_close_sequence(step);
+    return rc == PL_ERR_CANCELLED ? PL_OK : rc;
 }
 
 /* The state after a node's last token stays with it: whoever continues from there will want it. */
 static pl_code keep_last(engine *g, cache_node *node, pl_error *e) {
     delivery d = {.node = node, .position = node_length(node) - 1};
     if (!node_length(node) || !node_claimed_row(node, d.position, &d.row)) return PL_OK;
-    g->rows[d.row].hidden = true;
+    g->step.rows[d.row].hidden = true;
     return add_delivery(g, d, e);
 }
 
@@ -233,7 +214,7 @@ static pl_code gather(engine *g, job *j, size_t wish, pl_error *e) {
     if ((rc = gather_known(g, j, wish, &w, &settled, e)) || (rc = gather_pending(g, j, &w, &reached, e))) return rc;
     for (d.position = w.first + settled; d.position < w.first + w.count && d.position < reached; d.position++) {
         if (!node_claimed_row(w.node, d.position, &d.row)) break; /* hidden by another claim; the next step has it */
-        g->rows[d.row].hidden = true;
+        g->step.rows[d.row].hidden = true;
         if ((rc = add_delivery(g, d, e))) return rc;
     }
     if (w.count == 0 && reached == w.length && w.length == node_length(w.node)) return keep_last(g, w.node, e);
@@ -258,30 +239,14 @@ static bool decodes(const job *j) {
 
 /* ---- the step ---- */
 
-static pl_code build_tables(engine *g, pl_error *e) {
-    size_t n = 0;
-    for (size_t i = 0; i < g->n_sequences; i++) {
-        g->sequences[i].table = n;
-        n += (g->sequences[i].length + KV_TILE - 1) / KV_TILE;
-    }
-    if (mem_reserve(&g->tables, &g->table_room, n, sizeof *g->tables) ||
-        mem_reserve(&g->table_of, &g->table_of_room, g->n_sequences, sizeof *g->table_of))
-        return pl_fail(e, PL_ERR_MEMORY, "no memory for the tables of %zu sequences", g->n_sequences);
-    for (size_t i = 0; i < g->n_sequences; i++) {
-        sequence *s = &g->sequences[i];
-        node_blocks(s->node, s->length, g->tables + s->table);
-        g->table_of[i] = g->tables + s->table;
-    }
-    return PL_OK;
-}
-
 static pl_code run_model(engine *g, pl_error *e) {
-    size_t wanted = 0;
+    size_t wanted = 0, n_rows = g->step.n_rows;
+    batch b;
     pl_code rc;
-    for (size_t r = 0; r < g->n_rows; r++) wanted += g->rows[r].hidden;
-    if ((rc = forward_reserve(g->m, g->scratch, g->n_rows, wanted, STEP_LOGITS, e)) || !g->n_rows) return rc;
-    if ((rc = build_tables(g, e))) return rc;
-    batch b = {.rows = g->rows, .n_rows = g->n_rows, .tables = (uint8_t *const *const *)g->table_of, .stop = &interrupted};
+    for (size_t r = 0; r < n_rows; r++) wanted += g->step.rows[r].hidden;
+    if ((rc = forward_reserve(g->m, g->scratch, n_rows, wanted, STEP_LOGITS, e)) || !n_rows) return rc;
+    if ((rc = gathering_batch(&g->step, &b, e))) return rc;
+    b.stop = &interrupted;
     if ((rc = forward_run(g->m, g->scratch, &b, e))) return rc;
     g->counts.steps++;
     return PL_OK;
@@ -289,7 +254,7 @@ static pl_code run_model(engine *g, pl_error *e) {
 
 /* The place of each row's hidden state in the forward pass's result. */
 static void number_hidden(engine *g, size_t *place) {
-    for (size_t r = 0, n = 0; r < g->n_rows; r++) place[r] = n, n += g->rows[r].hidden;
+    for (size_t r = 0, n = 0; r < g->step.n_rows; r++) place[r] = n, n += g->step.rows[r].hidden;
 }
 
 static bool same_source(const delivery *a, const delivery *b) {
@@ -313,9 +278,8 @@ static void drop_keepers(engine *g) {
 }
 
 /* Logits for all deliveries, STEP_LOGITS distinct rows at a time. A hidden state at the end of a node stays with it. */
-static void deliver(engine *g) {
-    size_t place[STEP_ROWS], E = g->m->hp.n_embd, V = g->m->hp.n_vocab;
-    number_hidden(g, place);
+static void deliver(engine *g, const size_t *place) {
+    size_t E = g->m->hp.n_embd, V = g->m->hp.n_vocab;
     for (size_t i = 0; i < g->n_deliveries; i++) {
         delivery *d = &g->deliveries[i];
         if (d->kept) continue;
@@ -349,7 +313,7 @@ static void cancel_all(engine *g) {
 
 /* One step for all running jobs. Fails when the model could not run at all; a job's own trouble is noted in the job. */
 static pl_code run_step(engine *g, pl_error *e) {
-    g->n_rows = g->n_sequences = g->n_deliveries = g->n_claims = 0;
+    g->n_deliveries = 0;
     for (job *j = g->jobs; j; j = j->next)
         if (j->status == JOB_RUNNING)
             for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
@@ -358,12 +322,15 @@ static pl_code run_step(engine *g, pl_error *e) {
             if (j->status == JOB_RUNNING && decodes(j) == (pass == 0)) gather_all(g, j);
     pl_code rc = run_model(g, e);
     if (rc) {
-        while (g->n_claims > 0) node_unclaim(g->claims[--g->n_claims]); /* the last one's slots lie on top */
+        gathering_abandon(&g->step);
         return rc;
     }
-    for (size_t i = 0; i < g->n_claims; i++) node_commit(g->claims[i]);
-    for (size_t r = 0; r < g->n_rows; r++) g->counts.tokens += g->rows[r].store;
-    deliver(g);
+    size_t place[STEP_ROWS];
+    number_hidden(g, place);
+    for (size_t r = 0; r < g->step.n_rows; r++) g->counts.tokens += g->step.rows[r].store;
+    g->counts.rerun += g->step.n_again;
+    gathering_commit(&g->step);
+    deliver(g, place);
     for (job *j = g->jobs; j; j = j->next)
         if (j->status == JOB_RUNNING && j->kind->done(j)) job_set_status(j, JOB_DONE);
     return PL_OK;

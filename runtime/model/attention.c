@@ -30,8 +30,15 @@ static float temperature_at(const hparams *hp, uint32_t position) {
 
 static void finish_queries(const step *f, const layer *l, size_t row) {
     const model *m = f->m;
-    size_t n = q_width(l);
+    size_t n = q_width(l), D = l->attention.d_k;
     float *q = f->s->q + row * n;
+    if (l->query_gate) {
+        const float *both = f->s->mix + row * 2 * n;
+        for (size_t h = 0; h < l->attention.n_head; h++) {
+            memcpy(q + h * D, both + 2 * h * D, D * sizeof *q);
+            memcpy(f->s->mix_gate + row * n + h * D, both + (2 * h + 1) * D, D * sizeof *q);
+        }
+    }
     add_bias(m, q, l->bq, n);
     norm_heads(m, &l->q_norm, l->q_norm_rows, q, l->attention.n_head, l->attention.d_k);
     rotate(f, l, q, l->attention.n_head, row);
@@ -75,7 +82,7 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l), K = l->attention.n_head_kv;
-    product qkv[] = {{&l->wq, s->q}, {&l->wk, s->k}, {&l->wv, s->v}};
+    product qkv[] = {{&l->wq, l->query_gate ? s->mix : s->q}, {&l->wk, s->k}, {&l->wv, s->v}};
     multiply(m, t, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         finish_queries(f, l, r);
@@ -84,8 +91,11 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
     team_barrier(t);
     for (size_t i; (i = team_claim(t)) < s->n_groups * K;) attend(f, l, i / K, i % K, member);
     team_barrier(t);
-    if (wants_q8(&l->wo)) {
-        for (size_t r; (r = team_claim(t)) < R;) prepare(f, true, s->att + r * O, O, r);
+    if (wants_q8(&l->wo) || l->query_gate) {
+        for (size_t r; (r = team_claim(t)) < R;) {
+            if (l->query_gate) m->math->sigmoid_gate(s->mix_gate + r * O, O, s->att + r * O);
+            prepare(f, wants_q8(&l->wo), s->att + r * O, O, r);
+        }
         team_barrier(t);
     }
     multiply(m, t, &(product){&l->wo, s->y}, 1, s->att, O, s->act, R);

@@ -1,7 +1,8 @@
 /* forward.c: the decoder, read top to bottom: for every layer
  *
- *     x += attention(norm(x))      q, k, v = Wq h, Wk h, Wv h, normed and rotated by some models
- *     x += feed_forward(norm(x))   Wdown (act(Wgate h) * Wup h), or Wdown act(Wup h)
+ *     x += attention(norm(x))      q, k, v = Wq h, Wk h, Wv h, normed and rotated by some models;
+ *                                  or another mixer of tokens, with a state
+ *     x += feed_forward(norm(x))   Wdown (act(Wgate h) * Wup h), or Wdown act(Wup h); or experts
  *     x += per_layer(x)            in models that have per-layer embeddings
  *
  * What varies stands in the architecture's row (model/arch.c) and in the layer (model/model.h): a
@@ -135,10 +136,11 @@ static void run_layer(const step *f, const layer *l, team *t, size_t member) {
     bool parallel = m->hp.arch->parallel, per_layer = l->per_layer_gate.data != NULL;
     const norm_weights none = {0};
 
-    bool q8 = attention_wants_q8(l);
+    bool q8 = l->mixer.kind ? mixer_wants_q8(l) : attention_wants_q8(l);
     for (size_t r; (r = team_claim(t)) < R;) enter_block(f, r, &l->attn_norm, false, q8);
     team_barrier(t);
-    attention_block(f, l, t, member);
+    if (l->mixer.kind) mixer_block(f, l, t);
+    else attention_block(f, l, t, member);
 
     q8 = feed_forward_wants_q8(l);
     for (size_t r; (r = team_claim(t)) < R;) {
@@ -146,7 +148,7 @@ static void run_layer(const step *f, const layer *l, team *t, size_t member) {
         enter_block(f, r, &l->ffn_norm, parallel, q8);
     }
     team_barrier(t);
-    feed_forward_block(f, l, t);
+    feed_forward_block(f, l, t, member);
 
     q8 = per_layer && wants_q8(&l->per_layer_gate);
     for (size_t r; (r = team_claim(t)) < R;) {
@@ -184,6 +186,20 @@ static void run_step(void *arg, team *t, size_t member) {
                       f->s->hidden + i++ * E);
 }
 
+/* Whole sequences, each with its segments. */
+static void link_chains(forward_scratch *s, const batch *b) {
+    s->n_chains = 0;
+    for (size_t i = 0; i < b->n_segments; i++) {
+        const batch_segment *part = &b->segments[i];
+        row_chain *c = s->n_chains ? &s->chains[s->n_chains - 1] : NULL;
+        if (!c || b->rows[c->first].sequence != b->rows[part->first].sequence)
+            *(c = &s->chains[s->n_chains++]) = (row_chain){.first = part->first, .segment = i};
+        c->n_segments++;
+        c->count += part->count;
+        for (size_t r = part->first; r < part->first + part->count; r++) s->chain_of[r] = s->n_chains - 1;
+    }
+}
+
 /* Neighbouring rows of one sequence, ATTENTION_ROWS at most. */
 static void group_rows(forward_scratch *s, const batch *b) {
     s->n_groups = 0;
@@ -198,6 +214,7 @@ static void group_rows(forward_scratch *s, const batch *b) {
 pl_code forward_run(const model *m, forward_scratch *s, const batch *b, pl_error *e) {
     step f = {.m = m, .s = s, .b = b};
     group_rows(s, b);
+    link_chains(s, b);
     team_run(m->workers, run_step, &f);
     return atomic_load(&f.abandoned) ? pl_fail(e, PL_ERR_CANCELLED, "cancelled") : PL_OK;
 }

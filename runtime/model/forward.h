@@ -17,10 +17,17 @@ typedef struct {
     bool hidden;            /* its final hidden state is wanted */
 } batch_row;
 
+/* In models with recurrent layers, every sequence's rows are cut into segments, in order: each starts from the state
+ * `in` (NULL: nothing before it) and leaves the state after its last row in `out`; a sequence's next segment starts from
+ * there. `in` and `out` may be the same. */
+typedef struct { size_t first, count; const uint8_t *in; uint8_t *out; } batch_segment;
+
 typedef struct {
     const batch_row *rows;
     size_t n_rows;
     uint8_t *const *const *tables;  /* [sequence] -> [block] -> bytes; covers every position that its rows see */
+    const batch_segment *segments;  /* [n_segments]: all rows, in order; none when state_bytes is 0 */
+    size_t n_segments;
     const atomic_bool *stop;        /* looked at between layers; NULL: never */
 } batch;
 
@@ -30,6 +37,10 @@ forward_scratch *forward_scratch_new(void);
 void forward_scratch_free(forward_scratch *s);
 /* Room for n_rows rows, n_hidden of them with their hidden state, and n_logits rows of logits. */
 pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t n_hidden, size_t n_logits, pl_error *e);
+
+/* What the experts of all steps so far came to: products with one expert's matrices, rows in them, bytes of weights. */
+typedef struct { uint64_t calls, rows, bytes; } expert_counts;
+expert_counts forward_expert_counts(const forward_scratch *s);
 
 /* Runs the batch on the model's team. The final hidden states (after the output norm) of the rows that want one lie in
  * forward_hidden, [wanted][E], in row order. PL_ERR_CANCELLED: *stop was seen; what was stored is not complete. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checked.h"
 #include "base/mem.h"
 #include "model/weights.h"
 
@@ -13,6 +14,8 @@
 #define MAX_LAYERS 4096u
 #define MAX_WIDTH (1u << 20)
 #define MAX_CONTEXT (1u << 30)
+#define MAX_TAPS 1024u      /* of a convolution */
+#define MAX_STATE (1u << 12) /* rows and columns of a head's state */
 
 typedef struct { const gguf *file; const char *arch; uint32_t n_blocks; char key[128]; } keys;
 
@@ -32,19 +35,19 @@ static pl_code get_f32(keys *k, const char *name, bool required, float min, floa
 }
 
 /* One number for all layers, or an array with one for each; *out is that of layer i. */
-static pl_code get_of_layer(keys *k, const char *name, bool required, uint32_t i, uint32_t max,
-                            uint32_t *out, pl_error *e) {
+static pl_code get_of_layer(keys *k, const char *name, bool required, uint32_t i, uint32_t min,
+                            uint32_t max, uint32_t *out, pl_error *e) {
     const gguf_value *v = gguf_find(k->file, key_of(k, name));
     pl_code rc;
-    if (!v || !v->is_array) return get_u32(k, name, required, 1, max, out, e);
+    if (!v || !v->is_array) return get_u32(k, name, required, min, max, out, e);
     if ((rc = gguf_get_array(k->file, k->key, required, GGUF_I32, &v, e))) return rc;
     if (v->n != k->n_blocks)
         return pl_fail(e, PL_ERR_FORMAT, "%s has %llu entries for %u layers", k->key,
                        (unsigned long long)v->n, k->n_blocks);
     int64_t x = gguf_int_at(v, i);
-    if (x < 1 || x > (int64_t)max)
-        return pl_fail(e, PL_ERR_FORMAT, "%s holds %lld at %u; 1 to %u are allowed", k->key,
-                       (long long)x, i, max);
+    if (x < (int64_t)min || x > (int64_t)max)
+        return pl_fail(e, PL_ERR_FORMAT, "%s holds %lld at %u; %u to %u are allowed", k->key,
+                       (long long)x, i, min, max);
     *out = (uint32_t)x;
     return PL_OK;
 }
@@ -193,10 +196,116 @@ static pl_code share_keys(keys *k, model *m, pl_error *e) {
     return PL_OK;
 }
 
+/* ---- experts ---- */
+
+static pl_code read_experts(keys *k, hparams *hp, pl_error *e) {
+    uint32_t kind = 0, groups = 1;
+    bool norm = hp->arch->router_renormalized;
+    pl_code rc;
+    if ((rc = get_u32(k, "expert_count", false, 0, MAX_WIDTH, &hp->n_expert, e)) || !hp->n_expert)
+        return rc;
+    if (hp->arch->router == ROUTER_NONE)
+        return pl_fail(e, PL_ERR_UNSUPPORTED,
+                       "%s is %u: the architecture '%s' is supported without experts only",
+                       key_of(k, "expert_count"), hp->n_expert, k->arch);
+    hp->router_scale = 1;
+    if ((rc = get_u32(k, "expert_used_count", true, 1, hp->n_expert, &hp->n_expert_used, e)) ||
+        (rc = get_u32(k, "expert_gating_func", false, 0, UINT32_MAX, &kind, e)) ||
+        (rc = get_u32(k, "expert_group_count", false, 0, MAX_WIDTH, &groups, e)) ||
+        (rc = gguf_get_bool(k->file, key_of(k, "expert_weights_norm"), false, &norm, e)) ||
+        (rc = get_f32(k, "expert_weights_scale", false, 0, 1e6f, &hp->router_scale, e)))
+        return rc;
+    if (hp->router_scale == 0) hp->router_scale = 1;
+    if (groups > 1)
+        return pl_fail(e, PL_ERR_UNSUPPORTED, "%s is %u: experts in groups are not supported",
+                       key_of(k, "expert_group_count"), groups);
+    /* 3: softmax over the chosen, which is the renormalised softmax over all */
+    if (kind > 3)
+        return pl_fail(e, PL_ERR_UNSUPPORTED,
+                       "%s is %u: 1 (softmax), 2 (sigmoid) and 3 (softmax over the chosen) are "
+                       "supported",
+                       key_of(k, "expert_gating_func"), kind);
+    hp->router = kind == 0 ? hp->arch->router : kind == 2 ? ROUTER_SIGMOID : ROUTER_SOFTMAX;
+    hp->router_renormalized = norm || kind == 3;
+    return PL_OK;
+}
+
+/* ---- recurrent layers ---- */
+
+/* What a convolution runs over, and the state of all heads. */
+static pl_code read_mixer(keys *k, hparams *hp, pl_error *e) {
+    uint32_t inner = 0;
+    pl_code rc;
+    if (hp->arch->mixer == MIX_ATTENTION) return PL_OK;
+    if (hp->arch->mixer == MIX_SHORT_CONV)
+        return get_u32(k, "shortconv.l_cache", true, 2, MAX_TAPS, &hp->n_conv, e);
+    if ((rc = get_u32(k, "ssm.conv_kernel", true, 2, MAX_TAPS, &hp->n_conv, e)) ||
+        (rc = get_u32(k, "ssm.state_size", true, 1, MAX_STATE, &hp->d_state_k, e)) ||
+        (rc = get_u32(k, "ssm.group_count", true, 1, MAX_WIDTH, &hp->n_state_groups, e)) ||
+        (rc = get_u32(k, "ssm.time_step_rank", true, 1, MAX_WIDTH, &hp->n_state_heads, e)) ||
+        (rc = get_u32(k, "ssm.inner_size", true, 1, MAX_WIDTH, &inner, e)))
+        return rc;
+    hp->d_state_v = inner / hp->n_state_heads;
+    if (inner % hp->n_state_heads || hp->n_state_heads % hp->n_state_groups ||
+        hp->d_state_v > MAX_STATE)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s is %u, which is not %u heads (ssm.time_step_rank) of at most %u in %u "
+                       "groups (ssm.group_count)",
+                       key_of(k, "ssm.inner_size"), inner, hp->n_state_heads, MAX_STATE,
+                       hp->n_state_groups);
+    if (hp->arch->mixer == MIX_DELTA_NET && hp->d_state_v != hp->d_state_k)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s is %u: %u heads of ssm.state_size %u ask for %llu",
+                       key_of(k, "ssm.inner_size"), inner, hp->n_state_heads, hp->d_state_k,
+                       (unsigned long long)hp->n_state_heads * hp->d_state_k);
+    return PL_OK;
+}
+
+static size_t mixer_channels(const hparams *hp) {
+    size_t values = (size_t)hp->n_state_heads * hp->d_state_v;
+    return hp->arch->mixer == MIX_SHORT_CONV
+               ? hp->n_embd
+               : values + 2 * (size_t)hp->n_state_groups * hp->d_state_k;
+}
+
+/* Lays out the states: for each recurrent layer that of its convolution, then that of its heads. */
+static pl_code lay_out_states(model *m, pl_error *e) {
+    const hparams *hp = &m->hp;
+    size_t heads = (size_t)hp->n_state_heads * hp->d_state_k * hp->d_state_v, at = 0, attentive = 0;
+    for (uint32_t i = 0; i < hp->n_layer; i++) {
+        mixer_weights *w = &m->layers[i].mixer;
+        if (w->kind == MIX_ATTENTION) {
+            attentive++;
+            continue;
+        }
+        w->n_channels = mixer_channels(hp);
+        w->conv_at = at;
+        if (!checked_round_up(at + (hp->n_conv - 1) * w->n_channels, 16, &w->state_at) ||
+            !checked_add(w->state_at, heads, &at) || !checked_round_up(at, 16, &at) ||
+            at > SIZE_MAX / 64)
+            return pl_fail(e, PL_ERR_FORMAT,
+                           "the states of the recurrent layers take more memory than there can be");
+    }
+    m->state_bytes = at * sizeof(float);
+    if (attentive) return PL_OK;
+    return pl_fail(e, PL_ERR_UNSUPPORTED, "none of the %u layers has attention: such models are not "
+                   "supported", hp->n_layer);
+}
+
+/* ---- all layers ---- */
+
+/* Whether layer i has no attention; n_head_kv: what the file says of it. */
+static bool is_recurrent(const arch_row *a, uint32_t interval, uint32_t i, uint32_t n_head_kv) {
+    if (a->mixer == MIX_ATTENTION) return false;
+    return a->attention_every ? (i + 1) % interval != 0 : n_head_kv == 0;
+}
+
 static pl_code read_layers(keys *k, model *m, pl_error *e) {
     hparams *hp = &m->hp;
     const arch_row *a = hp->arch;
     uint32_t d_k[LAYER_KINDS] = {0}, d_v[LAYER_KINDS] = {0}, n_head = 0, n_head_kv, window;
+    uint32_t interval = a->attention_every, n_ff_expert = 0;
+    uint32_t least = a->mixer ? 0 : 1; /* heads: a recurrent layer has none */
     float scale = a->attention_scale, softcap = a->attention_softcap;
     pl_code rc;
     m->layers = mem_zarray(hp->n_layer, sizeof *m->layers);
@@ -206,11 +315,18 @@ static pl_code read_layers(keys *k, model *m, pl_error *e) {
         (rc = get_u32(k, "attention.key_length_swa", false, 1, MAX_WIDTH, &d_k[LAYER_WINDOW], e)) ||
         (rc = get_u32(k, "attention.value_length_swa", false, 1, MAX_WIDTH, &d_v[LAYER_WINDOW],
                       e)) ||
-        (rc = get_of_layer(k, "attention.head_count", true, 0, MAX_WIDTH, &hp->n_head, e)) ||
+        (interval &&
+         (rc = get_u32(k, "full_attention_interval", false, 1, MAX_LAYERS, &interval, e))) ||
         (rc = get_f32(k, "attention.scale", false, 0, 1e3f, &scale, e)) ||
         (rc = get_f32(k, "attn_logit_softcapping", false, 0, 1e6f, &softcap, e)) ||
         (rc = read_window(k, m, &window, e)))
         return rc;
+    for (uint32_t i = 0; i < hp->n_layer && !hp->n_head; i++)
+        if ((rc = get_of_layer(k, "attention.head_count", true, i, least, MAX_WIDTH, &hp->n_head,
+                               e)))
+            return rc;
+    if (!hp->n_head)
+        return pl_fail(e, PL_ERR_FORMAT, "%s is 0 in every layer", key_of(k, "attention.head_count"));
     if ((!d_k[LAYER_FULL] || !d_v[LAYER_FULL]) && hp->n_embd % hp->n_head)
         return pl_fail(
             e, PL_ERR_FORMAT,
@@ -225,13 +341,25 @@ static pl_code read_layers(keys *k, model *m, pl_error *e) {
 
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         layer *l = &m->layers[i];
-        if ((rc = get_of_layer(k, "attention.head_count", true, i, MAX_WIDTH, &n_head, e)))
+        if ((rc = get_of_layer(k, "attention.head_count", true, i, least, MAX_WIDTH, &n_head, e)))
             return rc;
         n_head_kv = n_head;
-        if ((rc = get_of_layer(k, "attention.head_count_kv", false, i, MAX_WIDTH, &n_head_kv, e)) ||
-            (rc = get_of_layer(k, "feed_forward_length", true, i, MAX_WIDTH, &l->n_ff, e)))
+        if ((rc = get_of_layer(k, "attention.head_count_kv", false, i, least, MAX_WIDTH,
+                               &n_head_kv, e)) ||
+            (rc = get_of_layer(k, "feed_forward_length", hp->n_expert == 0, i,
+                               hp->n_expert ? 0 : 1, MAX_WIDTH, &l->n_ff, e)))
             return rc;
-        if (n_head % n_head_kv)
+        n_ff_expert = l->n_ff;
+        if (hp->n_expert && (rc = get_u32(k, "expert_feed_forward_length", l->n_ff == 0, 1,
+                                          MAX_WIDTH, &n_ff_expert, e)))
+            return rc;
+        l->experts.n_ff = hp->n_expert ? n_ff_expert : 0; /* if it has them: weights.c */
+        l->output_scale = 1;
+        if (is_recurrent(a, interval, i, n_head_kv)) {
+            l->mixer.kind = a->mixer;
+            continue;
+        }
+        if (!n_head || !n_head_kv || n_head % n_head_kv)
             return pl_fail(e, PL_ERR_FORMAT,
                            "%s: %u query heads cannot share %u key/value heads evenly",
                            key_of(k, "attention.head_count_kv"), n_head, n_head_kv);
@@ -247,10 +375,11 @@ static pl_code read_layers(keys *k, model *m, pl_error *e) {
                                          .window = l->kind == LAYER_WINDOW ? window : 0};
         l->rotated =
             hp->rope != ROPE_NONE && !(a->no_rope_every && (i + 1) % a->no_rope_every == 0);
-        l->output_scale = 1;
+        l->query_gate = a->query_gate;
+        if (!hp->n_head_kv) hp->n_head_kv = n_head_kv;
     }
-    hp->n_head_kv = (uint32_t)m->layers[0].attention.n_head_kv;
-    return share_keys(k, m, e);
+    if ((rc = share_keys(k, m, e))) return rc;
+    return lay_out_states(m, e);
 }
 
 /* ---- the model ---- */
@@ -292,8 +421,7 @@ pl_code hparams_read(model *m, pl_error *e) {
     hparams *hp = &m->hp;
     keys k = {.file = m->file};
     gguf_string name;
-    char names[400];
-    uint32_t n_expert = 0;
+    char names[500];
     pl_code rc;
 
     if ((rc = gguf_get_string(m->file, "general.architecture", true, &name, e))) return rc;
@@ -305,11 +433,6 @@ pl_code hparams_read(model *m, pl_error *e) {
                        (int)(name.size < 64 ? name.size : 64), name.data, names);
     }
     k.arch = hp->arch->name;
-    if ((rc = get_u32(&k, "expert_count", false, 0, MAX_WIDTH, &n_expert, e))) return rc;
-    if (n_expert)
-        return pl_fail(e, PL_ERR_UNSUPPORTED, "%s is %u: models with experts are not supported",
-                       key_of(&k, "expert_count"), n_expert);
-
     if ((rc = get_u32(&k, "block_count", true, 1, MAX_LAYERS, &k.n_blocks, e)) ||
         (rc = get_u32(&k, "nextn_predict_layers", false, 0, k.n_blocks - 1, &hp->n_predict, e)) ||
         (rc = get_u32(&k, "embedding_length", true, 1, MAX_WIDTH, &hp->n_embd, e)) ||
@@ -328,6 +451,8 @@ pl_code hparams_read(model *m, pl_error *e) {
         return pl_fail(e, PL_ERR_ARGUMENT,
                        "context is %u: the model has learned %u positions, and has no others",
                        m->context, hp->context_trained);
-    if ((rc = read_layers(&k, m, e)) || (rc = read_multipliers(&k, hp, e))) return rc;
+    if ((rc = read_experts(&k, hp, e)) || (rc = read_mixer(&k, hp, e)) ||
+        (rc = read_layers(&k, m, e)) || (rc = read_multipliers(&k, hp, e)))
+        return rc;
     return read_vocabulary_size(&k, m, e);
 }

@@ -13,6 +13,7 @@ static pl_code lay_out_block(model *m, pl_error *e) {
     size_t at = 0;
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         attention_shape *a = &m->layers[i].attention;
+        if (m->layers[i].mixer.kind != MIX_ATTENTION) continue;
         const attention_shape *source = &m->layers[m->layers[i].kv_layer].attention;
         if (source != a) {
             a->k_offset = source->k_offset;
@@ -94,7 +95,7 @@ void model_free(model *m) {
     if (!m) return;
     team_close(m->workers);
     for (size_t k = 0; k < LAYER_KINDS; k++) mem_free(m->rope[k].freq);
-    mem_free(m->owned);
+    weights_free(m->owned);
     mem_free(m->layers);
     tokenizer_free(m->tok);
     gguf_close(m->file);
@@ -104,7 +105,7 @@ void model_free(model *m) {
 void model_clear_slots(const void *user, uint8_t *block, size_t slot) {
     const model *m = user;
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
-        if (m->layers[i].kv_layer == i) kv_clear(&m->layers[i].attention, block, slot);
+        if (m->layers[i].kv_layer == i && m->layers[i].mixer.kind == MIX_ATTENTION) kv_clear(&m->layers[i].attention, block, slot);
     }
 }
 
@@ -153,14 +154,17 @@ static uint64_t hash_index(const gguf *g) {
 /* What the weights are read as; the frequencies stand for all that RoPE's keys say, and for the context that chose them. */
 static uint64_t hash_hparams(const model *m, uint64_t h) {
     const hparams *hp = &m->hp;
-    uint32_t n[] = {hp->n_layer, hp->n_embd, hp->n_vocab, hp->n_per_layer, hp->rope, hp->scaling.original};
-    float f[] = {hp->norm_eps, hp->embedding_scale, hp->residual_scale, hp->logit_scale, hp->logit_softcap, hp->temperature};
+    uint32_t n[] = {hp->n_layer, hp->n_embd, hp->n_vocab, hp->n_per_layer, hp->rope, hp->scaling.original,
+                    hp->n_expert, hp->n_expert_used, hp->router, hp->router_renormalized, hp->n_conv,
+                    hp->n_state_heads, hp->n_state_groups, hp->d_state_k, hp->d_state_v};
+    float f[] = {hp->norm_eps, hp->embedding_scale, hp->residual_scale, hp->logit_scale, hp->logit_softcap, hp->temperature,
+                 hp->router_scale};
     h = hash_bytes(hp->arch->name, strlen(hp->arch->name), h);
     h = hash_bytes(f, sizeof f, hash_bytes(n, sizeof n, h));
     for (uint32_t i = 0; i < hp->n_layer; i++) {
         const layer *l = &m->layers[i];
         const attention_shape *a = &l->attention;
-        uint64_t shape[] = {l->kind, l->rotated, l->n_ff, l->kv_layer, a->n_head, a->n_head_kv, a->d_k, a->d_v, a->window};
+        uint64_t shape[] = {l->kind, l->mixer.kind, l->rotated, l->n_ff, l->experts.n_ff, l->kv_layer, a->n_head, a->n_head_kv, a->d_k, a->d_v, a->window};
         float scales[] = {a->scale, a->softcap};
         h = hash_bytes(scales, sizeof scales, hash_bytes(shape, sizeof shape, h));
     }

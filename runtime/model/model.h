@@ -19,8 +19,13 @@
 typedef enum { NORM_RMS, NORM_LAYER } norm_kind;
 /* The pairs that are rotated: none, (2i, 2i+1), (i, i + n_rot/2). */
 typedef enum { ROPE_NONE, ROPE_INTERLEAVED, ROPE_NEOX } rope_style;
-typedef enum { ACTIVATION_SILU, ACTIVATION_GELU } activation;     /* GELU in its tanh form */
+typedef enum { ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_CLAMPED } activation; /* GELU in its tanh form */
 typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_ROW } qk_norm; /* over a head, or all of a row */
+
+/* What a router makes of its logits before the largest are chosen. */
+typedef enum { ROUTER_NONE, ROUTER_SOFTMAX, ROUTER_SIGMOID } router_kind;
+/* What stands in place of attention in a layer that has no keys and values. */
+typedef enum { MIX_ATTENTION, MIX_DELTA_NET, MIX_SHORT_CONV, MIX_MAMBA2 } mixer_kind;
 
 #define PATTERN_IN_FILE UINT32_MAX
 
@@ -34,6 +39,8 @@ typedef struct {
     bool parallel;                  /* without an ffn_norm, both blocks read the attn_norm's */
     const char *ffn_norm;           /* its tensor's name; NULL: ffn_norm */
     bool qkv_bias;                  /* required, not only used */
+    bool query_gate;                /* attn_q holds a gate for each head behind its query */
+    bool sinks;                     /* attn_sinks: one more score for each head */
     qk_norm qk_norm;
     bool qk_norm_optional;          /* only models that have the tensors */
     bool v_norm;                    /* values are normed per head, without weights */
@@ -45,6 +52,11 @@ typedef struct {
     bool learned_positions;
     activation activation;
     bool ungated;                   /* no ffn_gate: down(activation(up)) */
+    router_kind router;             /* of models with experts; NONE: the architecture has none */
+    bool router_renormalized;       /* the chosen ones' weights sum to 1 */
+    bool dense_beside_experts;      /* a layer has both, each with norms of its own */
+    mixer_kind mixer;               /* of layers without attention */
+    uint32_t attention_every;       /* of n layers the last has attention; 0: those with key/value heads */
     bool scaled_embedding;          /* by sqrt(E) */
     bool per_layer_embedding;
     bool multipliers;               /* embedding_scale, residual_scale, logit_scale (divides) */
@@ -86,6 +98,13 @@ typedef struct {
     uint32_t n_head, n_head_kv; /* of the first layer */
     uint32_t n_predict;         /* blocks behind the layers that predict further tokens: not used */
     uint32_t n_per_layer;       /* width of the per-layer embeddings; 0: none */
+    uint32_t n_expert, n_expert_used;   /* 0: no experts */
+    router_kind router;
+    bool router_renormalized;
+    float router_scale;         /* on the experts' weights */
+    uint32_t n_conv;            /* taps of the recurrent layers' convolution, the current token's included */
+    uint32_t n_state_heads, n_state_groups; /* heads of states; groups of them that share what reads and writes */
+    uint32_t d_state_k, d_state_v;          /* a head's state is [d_state_k][d_state_v] */
     float norm_eps, embedding_scale, residual_scale, logit_scale, logit_softcap;
     float temperature;          /* queries at p are scaled by 1 + t ln(1 + floor(p / original)) */
     rope_style rope;
@@ -95,19 +114,51 @@ typedef struct {
 /* [n] each. NULL weight: no such norm; NULL bias: none. */
 typedef struct { const float *weight, *bias; } norm_weights;
 
+/* The experts of a layer: X of them, F wide. */
+typedef struct {
+    uint32_t n_ff;              /* F; 0: the layer has no experts */
+    matrix router;              /* [X][E] floats */
+    const float *b_router;      /* [X]; NULL: none */
+    const float *choice_bias;   /* [X] added for the choice alone; NULL: none */
+    const float *router_norm;   /* [E]: the router reads x / rms(x) * this / sqrt(E); NULL: what the experts read */
+    norm_weights norm;          /* [E] of what the experts read; none: what the dense part reads */
+    matrix *gate, *up, *down;   /* [X] of [F][E], [F][E], [E][F] */
+    const float *b_gate, *b_up, *b_down; /* [X][F], [X][F], [X][E]; NULL: none */
+    const float *scale;         /* [X] on each one's weight; NULL: 1 */
+    norm_weights post_norm;     /* [E] of their sum */
+} expert_weights;
+
+/* A layer without attention. C: taps; W: channels of the convolution; N: heads. */
+typedef struct {
+    mixer_kind kind;            /* MIX_ATTENTION: the layer has attention, and nothing here is used */
+    size_t n_channels;          /* W */
+    matrix in, gate, alpha, beta;   /* what the mixer reads of h; of Mamba-2 and short convolutions: in alone */
+    const float *conv;          /* [C][W], the current token's tap last */
+    const float *b_conv;        /* [W]; NULL: none */
+    const float *a, *d, *b_dt;  /* [N]; Mamba-2's d; NULL: none */
+    const float *norm;          /* of heads (DeltaNet: [d_state_v], Mamba-2: [groups][inner / groups]) */
+    matrix out;
+    size_t conv_at, state_at;   /* floats from the start of a state: [C - 1][W], then [N][d_state_k][d_state_v] */
+} mixer_weights;
+
 typedef struct {
     layer_kind kind;
+    mixer_weights mixer;
     bool rotated;               /* by RoPE */
-    uint32_t n_ff;              /* F */
+    uint32_t n_ff;              /* F of the dense part (or the shared expert); 0: there is none */
     uint32_t kv_layer;          /* whose keys and values it sees: its own, or an earlier layer's */
     attention_shape attention;
     norm_weights attn_norm, attn_post_norm, ffn_norm, ffn_post_norm; /* [E] */
+    bool query_gate;                    /* wq is [2 H D][E]: for each head the query, then its gate */
     norm_weights q_norm, k_norm;        /* [D] or [H][D], by qk_norm and q_norm_rows, k_norm_rows */
     bool q_norm_rows, k_norm_rows;      /* a row of weights for every head */
     matrix wq, wk, wv, wo;              /* [H D][E], [K D][E], [K D][E], [E][H D]; no data: none */
     const float *bq, *bk, *bv, *bo;     /* NULL: none */
     matrix w_gate, w_up, w_down;        /* [F][E], [F][E], [E][F] */
     const float *b_gate, *b_up, *b_down;
+    const float *dense_gate;            /* [E]: the dense part times sigmoid(this . h); NULL: 1 */
+    norm_weights dense_post_norm;       /* of the dense part, beside experts */
+    expert_weights experts;
     matrix per_layer_gate, per_layer_proj;  /* [P][E], [E][P] */
     norm_weights per_layer_norm;            /* [E] */
     float output_scale;                     /* of the stream, at the end of the layer */
@@ -146,9 +197,10 @@ typedef struct {
     layer *layers;              /* [n_layer] */
     skipped_part skipped[SKIPPED_PARTS]; /* those without a name are not there */
     size_t block_bytes;         /* of one cache block: KV_TILE tokens, all layers */
+    size_t state_bytes;         /* of the recurrent layers' states after a token; 0: there are none */
     uint64_t n_params;          /* weights of the tensors that are used */
     size_t n_bytes;             /* of the tensors that are used */
-    void *owned;                /* the vectors (norms, biases), as floats */
+    struct owned *owned;        /* a list: the vectors (norms, biases) as floats, tables of experts */
     uint64_t fingerprint;       /* 0: not computed yet */
 } model;
 

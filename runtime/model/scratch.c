@@ -11,18 +11,31 @@ typedef struct {
     size_t per_layer;           /* n_layer P */
     size_t operand;             /* of any product's input */
     size_t attention;           /* bytes that a member's attention needs */
+    size_t mix, mix_gate, conv, heads;  /* of recurrent layers and gated queries */
+    size_t expert_ff;           /* F of one expert */
 } widths;
 
 forward_scratch *forward_scratch_new(void) { return mem_zalloc(sizeof(forward_scratch)); }
 
 static void free_rows(forward_scratch *s) {
     void *all[] = {s->x, s->h, s->y, s->q, s->k, s->v, s->att, s->gate, s->up, s->per_layer,
-                   s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act, s->groups};
+                   s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act, s->groups,
+                   s->router, s->router_h, s->choices, s->expert_groups, s->place_expert,
+                   s->expert_h, s->expert_gate, s->expert_up, s->expert_y, s->expert_act,
+                   s->mix, s->mix_gate, s->conv, s->alpha, s->beta, s->chains, s->chain_of};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     s->x = s->h = s->y = s->q = s->k = s->v = s->att = s->gate = s->up = NULL;
     s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer = s->per_layer_token = NULL;
     s->act = NULL;
     s->groups = NULL;
+    s->router = s->router_h = s->expert_h = s->expert_gate = s->expert_up = s->expert_y = NULL;
+    s->choices = NULL;
+    s->expert_groups = NULL;
+    s->place_expert = NULL;
+    s->expert_act = NULL;
+    s->mix = s->mix_gate = s->conv = s->alpha = s->beta = NULL;
+    s->chains = NULL;
+    s->chain_of = NULL;
     s->rows = 0;
 }
 
@@ -45,11 +58,25 @@ static widths widest(const model *m) {
     widths w = {.per_layer = (size_t)m->hp.n_layer * m->hp.n_per_layer, .operand = m->hp.n_embd};
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         const layer *l = &m->layers[i];
+        widen(&w.ff, l->n_ff);
+        widen(&w.expert_ff, l->experts.n_ff);
+        if (l->mixer.kind) {
+            size_t inner = l->mixer.out.n_in;
+            widen(&w.mix, l->mixer.in.n_out);
+            widen(&w.mix_gate, inner);
+            widen(&w.conv, l->mixer.n_channels);
+            widen(&w.heads, m->hp.n_state_heads);
+            widen(&w.att, inner);
+            continue;
+        }
+        if (l->query_gate) {
+            widen(&w.mix, 2 * q_width(l));
+            widen(&w.mix_gate, q_width(l));
+        }
         widen(&w.q, q_width(l));
         widen(&w.k, k_width(l));
         widen(&w.v, v_width(l));
         widen(&w.att, o_width(l));
-        widen(&w.ff, l->n_ff);
         widen(&w.attention, attention_scratch(&l->attention));
     }
     widen(&w.ff, m->hp.n_per_layer); /* the per-layer block's gate lies there, too */
@@ -67,6 +94,28 @@ static bool take(void *p_to_pointer, size_t n, size_t width, size_t item) {
     return p != NULL;
 }
 
+static bool reserve_experts(const model *m, forward_scratch *s, const widths *w, size_t n) {
+    size_t E = m->hp.n_embd, X = m->hp.n_expert, F = w->expert_ff, f = sizeof(float), places;
+    if (!X) return true;
+    if (!checked_mul(n, m->hp.n_expert_used, &places)) return false;
+    return take(&s->router, n, X, f) && take(&s->router_h, n, E, f) &&
+           take(&s->choices, places, 1, sizeof *s->choices) &&
+           take(&s->expert_groups, X, 1, sizeof *s->expert_groups) &&
+           take(&s->place_expert, places, 1, sizeof *s->place_expert) &&
+           take(&s->expert_h, places, E, f) && take(&s->expert_gate, places, F, f) &&
+           take(&s->expert_up, places, F, f) && take(&s->expert_y, places, E, f) &&
+           take(&s->expert_act, places, act_q8_stride(E > F ? E : F), 1);
+}
+
+static bool reserve_mixers(const model *m, forward_scratch *s, const widths *w, size_t n) {
+    size_t f = sizeof(float);
+    if (!take(&s->mix, n, w->mix, f) || !take(&s->mix_gate, n, w->mix_gate, f)) return false;
+    if (!m->state_bytes) return true;
+    return take(&s->conv, n, w->conv, f) && take(&s->alpha, n, w->heads, f) &&
+           take(&s->beta, n, w->heads, f) && take(&s->chains, n, 1, sizeof *s->chains) &&
+           take(&s->chain_of, n, 1, sizeof *s->chain_of);
+}
+
 static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, size_t n) {
     size_t E = m->hp.n_embd, f = sizeof(float);
     if (n <= s->rows) return true;
@@ -79,7 +128,8 @@ static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, si
         !take(&s->per_layer, n, w->per_layer, f) ||
         !take(&s->per_layer_token, n, w->per_layer, f) ||
         !take(&s->act, n, act_q8_stride(w->operand), 1) ||
-        !take(&s->groups, n, 1, sizeof *s->groups)) {
+        !take(&s->groups, n, 1, sizeof *s->groups) || !reserve_experts(m, s, w, n) ||
+        !reserve_mixers(m, s, w, n)) {
         free_rows(s);
         return false;
     }

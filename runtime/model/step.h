@@ -14,6 +14,13 @@
 /* Rows of one sequence that attend together. */
 typedef struct { size_t first, count; } row_group;
 
+/* A token's way through one expert; and all of them, sorted by expert: a group of rows for each that was chosen. */
+typedef struct { uint32_t expert, place; float weight; } expert_choice; /* place: among the sorted */
+typedef struct { uint32_t expert; size_t first, count; } expert_group;
+
+/* Rows [first, first + count) are one sequence; its segments from the segment-th on. */
+typedef struct { size_t first, count, segment, n_segments; } row_chain;
+
 /* Sizes in rows, and the buffers that hold them. R: rows of the batch. */
 struct forward_scratch {
     size_t rows, hidden_rows, logit_rows, members;
@@ -32,6 +39,22 @@ struct forward_scratch {
     size_t attention_bytes;
     row_group *groups;  /* [R] */
     size_t n_groups;
+
+    /* models with experts; k of X are used */
+    float *router, *router_h;       /* [R][X]; [R][E] what the router reads, where that is not h */
+    expert_choice *choices;         /* [R][k], in order of rank */
+    expert_group *expert_groups;    /* [X] */
+    size_t n_expert_groups;
+    uint32_t *place_expert;         /* [R k]: whose place it is */
+    float *expert_h, *expert_gate, *expert_up, *expert_y; /* [R k][E], [R k][F], [R k][F], [R k][E] */
+    uint8_t *expert_act;            /* [R k][act stride] */
+    expert_counts experts;
+
+    /* models with recurrent layers */
+    float *mix, *mix_gate, *conv;   /* [R][what the mixer reads], [R][inner], [R][W] */
+    float *alpha, *beta;            /* [R][N] */
+    row_chain *chains;              /* [R] */
+    size_t n_chains, *chain_of;     /* [R]: a row's chain */
 };
 
 typedef struct {
@@ -73,7 +96,14 @@ static inline size_t o_width(const layer *l) { return l->attention.n_head * l->a
 
 void attention_block(const step *f, const layer *l, team *t, size_t member);
 bool attention_wants_q8(const layer *l);
-void feed_forward_block(const step *f, const layer *l, team *t);
+void mixer_block(const step *f, const layer *l, team *t);
+bool mixer_wants_q8(const layer *l);
+/* Adds to y, or makes it where there is no dense part. */
+void experts_block(const step *f, const layer *l, team *t, size_t member);
+bool experts_want_q8(const layer *l);
+void feed_forward_block(const step *f, const layer *l, team *t, size_t member);
+/* gate = act(gate) * up, or act(up) without a gate */
+void gate_and_up(const model *m, float *gate, const float *up, size_t n, bool gated);
 bool feed_forward_wants_q8(const layer *l);
 void per_layer_block(const step *f, const layer *l, team *t);
 

@@ -1,5 +1,5 @@
 /* weights.c: see weights.h. Matrices point into the file's view; vectors (norms, biases, frequency
- * factors) are small, and are kept as floats whatever the file stores. */
+ * factors), routers and convolutions are small, and are kept as floats whatever the file stores. */
 #include "model/weights.h"
 
 #include <math.h>
@@ -10,13 +10,34 @@
 #include "base/checked.h"
 #include "base/mem.h"
 
+struct owned { struct owned *next; };
+
 typedef struct {
     model *m;
     bool *used;         /* [gguf_n_tensors] */
-    float *vectors;     /* where the next converted vector goes */
-    size_t room;        /* floats left there */
     pl_error *e;
 } binder;
+
+#define OWNED_HEADER MEM_ALIGN
+
+/* Memory that lives as long as the model; NULL: none. */
+static void *own(binder *b, size_t n, size_t size) {
+    size_t bytes;
+    struct owned *o = NULL;
+    if (checked_mul(n, size, &bytes) && checked_add(bytes, OWNED_HEADER, &bytes))
+        o = mem_aligned(bytes);
+    if (!o) return NULL;
+    o->next = b->m->owned;
+    b->m->owned = o;
+    return (char *)o + OWNED_HEADER;
+}
+
+void weights_free(struct owned *o) {
+    for (struct owned *next; o; o = next) {
+        next = o->next;
+        mem_free(o);
+    }
+}
 
 typedef struct { char s[GGUF_MAX_TENSOR_NAME + 1]; } tensor_name;
 
@@ -35,28 +56,27 @@ static void print_shape(const gguf_tensor *t, char *out, size_t size) {
                                (unsigned long long)t->ne[d]);
 }
 
-/* The tensor of that name, of n_dims dimensions ne0 x ne1. *out is NULL when it is absent and not
- * required. */
-static pl_code find(binder *b, const char *name, bool required, uint32_t n_dims, uint64_t ne0,
-                    uint64_t ne1, const gguf_tensor **out) {
+typedef struct { uint64_t ne[3]; uint32_t n_dims; } shape;
+static shape vector_of(uint64_t n) { return (shape){{n, 1, 1}, 1}; }
+static shape matrix_of(uint64_t n_in, uint64_t n_out) { return (shape){{n_in, n_out, 1}, 2}; }
+
+/* The tensor of that name and shape. *out is NULL when it is absent and not required. */
+static pl_code find(binder *b, const char *name, bool required, shape want,
+                    const gguf_tensor **out) {
     const gguf_tensor *t = gguf_find_tensor(b->m->file, name);
+    uint64_t ne0 = want.ne[0];
     *out = t;
     if (!t)
         return required ? pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' is missing", name) : PL_OK;
     b->used[t - gguf_tensor_at(b->m->file, 0)] = true;
-    uint64_t want[2] = {ne0, n_dims > 1 ? ne1 : 1};
-    if (t->ne[0] != want[0] || t->ne[1] != want[1] || t->ne[2] != 1 || t->ne[3] != 1) {
-        char found[100] = "";
+    if (t->ne[0] != ne0 || t->ne[1] != want.ne[1] || t->ne[2] != want.ne[2] || t->ne[3] != 1) {
+        char found[100] = "", asked[100] = "";
+        gguf_tensor expected = {.n_dims = want.n_dims, .ne = {ne0, want.ne[1], want.ne[2], 1}};
         print_shape(t, found, sizeof found);
-        return n_dims > 1
-                   ? pl_fail(b->e, PL_ERR_FORMAT,
-                             "the tensor '%s' has the shape [%s]; the hyper-parameters ask for "
-                             "[%llu, %llu]",
-                             name, found, (unsigned long long)ne0, (unsigned long long)ne1)
-                   : pl_fail(
-                         b->e, PL_ERR_FORMAT,
-                         "the tensor '%s' has the shape [%s]; the hyper-parameters ask for [%llu]",
-                         name, found, (unsigned long long)ne0);
+        print_shape(&expected, asked, sizeof asked);
+        return pl_fail(b->e, PL_ERR_FORMAT,
+                       "the tensor '%s' has the shape [%s]; the hyper-parameters ask for [%s]",
+                       name, found, asked);
     }
     const weight_format *f = weight_format_of(t->type);
     if (!f || !f->to_float)
@@ -70,22 +90,25 @@ static pl_code find(binder *b, const char *name, bool required, uint32_t n_dims,
     return PL_OK;
 }
 
-static pl_code bind_matrix(binder *b, int i, const char *part, bool required, size_t n_in,
-                           size_t n_out, matrix *out) {
-    tensor_name name = name_of(i, part);
-    const gguf_tensor *t;
-    pl_code rc = find(b, name.s, required, 2, n_in, n_out, &t);
-    if (rc || !t) return rc;
+/* All of a tensor's rows on top of one another. */
+static pl_code matrix_from(binder *b, const gguf_tensor *t, matrix *out) {
     const weight_format *f = weight_format_of(t->type);
     if (!matrix_supported((weight_type)t->type))
         return pl_fail(b->e, PL_ERR_UNSUPPORTED,
-                       "the tensor '%s' has the type %s, which is not supported", name.s, f->name);
+                       "the tensor '%s' has the type %s, which is not supported", t->name, f->name);
     *out = (matrix){.type = (weight_type)t->type,
-                    .n_in = n_in,
-                    .n_out = n_out,
-                    .row_bytes = n_in / f->block * f->bytes,
+                    .n_in = t->ne[0],
+                    .n_out = t->ne[1] * t->ne[2], /* the reader has checked the product */
+                    .row_bytes = t->ne[0] / f->block * f->bytes,
                     .data = t->data};
     return PL_OK;
+}
+
+static pl_code bind_matrix(binder *b, int i, const char *part, bool required, size_t n_in,
+                           size_t n_out, matrix *out) {
+    const gguf_tensor *t;
+    pl_code rc = find(b, name_of(i, part).s, required, matrix_of(n_in, n_out), &t);
+    return rc || !t ? rc : matrix_from(b, t, out);
 }
 
 /* Rows [first, first + n) of a matrix that holds several on top of one another. */
@@ -105,15 +128,12 @@ static pl_code bind_rows(binder *b, int i, const char *part, bool required, size
                          const float **out) {
     tensor_name name = name_of(i, part);
     const gguf_tensor *t;
-    pl_code rc = find(b, name.s, required, n_rows > 1 ? 2 : 1, n, n_rows, &t);
+    pl_code rc = find(b, name.s, required, n_rows > 1 ? matrix_of(n, n_rows) : vector_of(n), &t);
     if (rc || !t) return rc;
-    if (n * n_rows > b->room)
-        return pl_fail(b->e, PL_ERR_FORMAT,
-                       "the tensor '%s' does not fit what the file says of itself", name.s);
-    weight_format_of(t->type)->to_float(t->data, b->vectors, n * n_rows);
-    *out = b->vectors;
-    b->vectors += n * n_rows;
-    b->room -= n * n_rows;
+    float *x = own(b, n * n_rows, sizeof *x); /* the reader has checked the product */
+    if (!x) return pl_fail(b->e, PL_ERR_MEMORY, "no memory for the tensor '%s'", name.s);
+    weight_format_of(t->type)->to_float(t->data, x, n * n_rows);
+    *out = x;
     return PL_OK;
 }
 
@@ -142,6 +162,7 @@ static pl_code bind_qkv(binder *b, int i) {
     const arch_row *arch = b->m->hp.arch;
     size_t E = b->m->hp.n_embd, q = a->n_head * a->d_k, k = a->n_head_kv * a->d_k,
            v = a->n_head_kv * a->d_v;
+    if (l->query_gate) q *= 2;
     bool own = l->kv_layer == (uint32_t)i, bias = arch->qkv_bias;
     pl_code rc;
     if (exists(b, i, "attn_qkv.weight") && own) {
@@ -195,6 +216,9 @@ static pl_code bind_attention(binder *b, int i) {
     if (hp->arch->post_norm &&
         (rc = bind_norm(b, i, "post_attention_norm", true, E, &l->attn_post_norm)))
         return rc;
+    if (hp->arch->sinks &&
+        (rc = bind_vector(b, i, "attn_sinks.weight", true, a->n_head, &l->attention.sinks)))
+        return rc;
     if (hp->arch->qk_norm == QK_NORM_NONE) return PL_OK;
     if ((rc = bind_qk_norm(b, i, "attn_q_norm.weight", a->n_head, a->d_k, &l->q_norm,
                            &l->q_norm_rows)) ||
@@ -224,18 +248,190 @@ static pl_code bind_gate_and_up(binder *b, int i, size_t E, size_t F) {
     return bind_vector(b, i, "ffn_up.bias", false, F, &l->b_up);
 }
 
+/* What every token passes through. */
+static pl_code bind_dense(binder *b, int i) {
+    layer *l = &b->m->layers[i];
+    size_t E = b->m->hp.n_embd, F = l->n_ff;
+    pl_code rc;
+    if (!F)
+        return pl_fail(b->e, PL_ERR_FORMAT, "layer %d has no experts, and its "
+                       "feed_forward_length is 0", i);
+    if ((rc = bind_gate_and_up(b, i, E, F)) ||
+        (rc = bind_matrix(b, i, "ffn_down.weight", true, F, E, &l->w_down)))
+        return rc;
+    return bind_vector(b, i, "ffn_down.bias", false, E, &l->b_down);
+}
+
+/* The expert that all tokens share, which is the layer's dense part then, and its gate. */
+static pl_code bind_shared_expert(binder *b, int i) {
+    layer *l = &b->m->layers[i];
+    tensor_name name = name_of(i, "ffn_up_shexp.weight");
+    const gguf_tensor *up = gguf_find_tensor(b->m->file, name.s);
+    size_t E = b->m->hp.n_embd, F;
+    pl_code rc;
+    l->n_ff = 0;
+    if (!up) return PL_OK;
+    F = up->ne[1];
+    if (F < 1 || F > UINT32_MAX / 2)
+        return pl_fail(b->e, PL_ERR_FORMAT, "the tensor '%s' has %zu rows", name.s, F);
+    l->n_ff = (uint32_t)F;
+    if ((rc = bind_matrix(b, i, "ffn_gate_shexp.weight", true, E, F, &l->w_gate)) ||
+        (rc = bind_matrix(b, i, "ffn_up_shexp.weight", true, E, F, &l->w_up)) ||
+        (rc = bind_matrix(b, i, "ffn_down_shexp.weight", true, F, E, &l->w_down)))
+        return rc;
+    return bind_vector(b, i, "ffn_gate_inp_shexp.weight", false, E, &l->dense_gate);
+}
+
+/* The X experts' matrices [n_out][n_in]: rows [first, first + n_out) of `rows` each in one tensor,
+ * or, in files from before there were such, a tensor for each ("ffn_up.7.weight"). */
+static pl_code bind_expert_matrices(binder *b, int i, const char *all, const char *one,
+                                    size_t n_in, size_t n_out, size_t first, size_t rows,
+                                    matrix **out) {
+    uint32_t X = b->m->hp.n_expert;
+    matrix *w = own(b, X, sizeof *w);
+    const gguf_tensor *t;
+    char part[64], first_one[64];
+    pl_code rc;
+    if (!w) return pl_fail(b->e, PL_ERR_MEMORY, "no memory for a table of %u experts", X);
+    *out = w;
+    snprintf(part, sizeof part, "%s.weight", all);
+    snprintf(first_one, sizeof first_one, "%s.0.weight", one);
+    if (exists(b, i, part) || !exists(b, i, first_one)) {
+        matrix stack;
+        if ((rc = find(b, name_of(i, part).s, true, (shape){{n_in, rows, X}, 3}, &t)) ||
+            (rc = matrix_from(b, t, &stack)))
+            return rc;
+        for (uint32_t x = 0; x < X; x++) w[x] = rows_of(&stack, x * rows + first, n_out);
+        return PL_OK;
+    }
+    for (uint32_t x = 0; x < X; x++) {
+        snprintf(part, sizeof part, "%s.%u.weight", one, x);
+        if ((rc = bind_matrix(b, i, part, true, n_in, n_out, &w[x]))) return rc;
+        if (w[x].type != w[0].type)
+            return pl_fail(b->e, PL_ERR_UNSUPPORTED,
+                           "the experts of layer %d have tensors '%s' of several types", i, one);
+    }
+    return PL_OK;
+}
+
+static pl_code bind_experts(binder *b, int i) {
+    const hparams *hp = &b->m->hp;
+    layer *l = &b->m->layers[i];
+    expert_weights *x = &l->experts;
+    size_t E = hp->n_embd, X = hp->n_expert, F = x->n_ff;
+    const float *router = NULL;
+    pl_code rc;
+    bool fused = exists(b, i, "ffn_gate_up_exps.weight");
+    const char *gate = fused ? "ffn_gate_up_exps" : "ffn_gate_exps",
+               *up = fused ? gate : "ffn_up_exps";
+    if ((rc = bind_rows(b, i, "ffn_gate_inp.weight", true, E, X, &router)) ||
+        (rc = bind_vector(b, i, "ffn_gate_inp.bias", false, X, &x->b_router)) ||
+        (rc = bind_vector(b, i, "exp_probs_b.bias", false, X, &x->choice_bias)) ||
+        (rc = bind_expert_matrices(b, i, gate, "ffn_gate", E, F, 0, fused ? 2 * F : F, &x->gate)) ||
+        (rc = bind_expert_matrices(b, i, up, "ffn_up", E, F, fused ? F : 0, fused ? 2 * F : F,
+                                   &x->up)) ||
+        (rc = bind_expert_matrices(b, i, "ffn_down_exps", "ffn_down", F, E, 0, E, &x->down)) ||
+        (rc = bind_rows(b, i, "ffn_gate_exps.bias", false, F, X, &x->b_gate)) ||
+        (rc = bind_rows(b, i, "ffn_up_exps.bias", false, F, X, &x->b_up)) ||
+        (rc = bind_rows(b, i, "ffn_down_exps.bias", false, E, X, &x->b_down)) ||
+        (rc = bind_vector(b, i, "ffn_down_exps.scale", false, X, &x->scale)))
+        return rc;
+    x->router = (matrix){TYPE_F32, E, X, E * sizeof(float), router};
+    if (!hp->arch->dense_beside_experts) return bind_shared_expert(b, i);
+    if ((rc = bind_dense(b, i)) ||
+        (rc = bind_vector(b, i, "ffn_gate_inp.scale", true, E, &x->router_norm)) ||
+        (rc = bind_norm(b, i, "pre_ffw_norm_2", true, E, &x->norm)) ||
+        (rc = bind_norm(b, i, "post_ffw_norm_1", true, E, &l->dense_post_norm)))
+        return rc;
+    return bind_norm(b, i, "post_ffw_norm_2", true, E, &x->post_norm);
+}
+
 static pl_code bind_feed_forward(binder *b, int i) {
     const arch_row *arch = b->m->hp.arch;
     layer *l = &b->m->layers[i];
-    size_t E = b->m->hp.n_embd, F = l->n_ff;
+    size_t E = b->m->hp.n_embd;
     const char *norm = arch->ffn_norm ? arch->ffn_norm : "ffn_norm";
+    bool sparse = l->experts.n_ff && exists(b, i, "ffn_gate_inp.weight");
     pl_code rc;
-    if ((!arch->no_pre_norm && (rc = bind_norm(b, i, norm, !arch->parallel, E, &l->ffn_norm))) ||
-        (rc = bind_gate_and_up(b, i, E, F)) ||
-        (rc = bind_matrix(b, i, "ffn_down.weight", true, F, E, &l->w_down)) ||
-        (rc = bind_vector(b, i, "ffn_down.bias", false, E, &l->b_down)))
+    if (!arch->no_pre_norm && (rc = bind_norm(b, i, norm, !arch->parallel, E, &l->ffn_norm)))
         return rc;
+    if (!sparse) l->experts.n_ff = 0;
+    if ((rc = sparse ? bind_experts(b, i) : bind_dense(b, i))) return rc;
     return arch->post_norm ? bind_norm(b, i, "post_ffw_norm", true, E, &l->ffn_post_norm) : PL_OK;
+}
+
+/* ---- recurrent layers ---- */
+
+/* The taps of a convolution: the file has a row for each channel; here channels lie side by side. */
+static pl_code bind_taps(binder *b, int i, const char *part, mixer_weights *w) {
+    size_t C = b->m->hp.n_conv, W = w->n_channels;
+    const float *rows = NULL;
+    pl_code rc = bind_rows(b, i, part, true, C, W, &rows);
+    if (rc) return rc;
+    float *taps = own(b, C * W, sizeof *taps);
+    if (!taps) return pl_fail(b->e, PL_ERR_MEMORY, "no memory for a convolution's %zu taps", C * W);
+    for (size_t c = 0; c < W; c++)
+        for (size_t j = 0; j < C; j++) taps[j * W + c] = rows[c * C + j];
+    w->conv = taps;
+    return PL_OK;
+}
+
+/* One number for each head, in one of the shapes that files have it in. */
+static pl_code bind_of_heads(binder *b, int i, const char *part, size_t n, const float **out) {
+    const gguf_tensor *t = gguf_find_tensor(b->m->file, name_of(i, part).s);
+    return t && t->n_dims > 1 ? bind_rows(b, i, part, true, 1, n, out)
+                              : bind_vector(b, i, part, true, n, out);
+}
+
+static pl_code bind_delta_net(binder *b, int i, mixer_weights *w) {
+    const hparams *hp = &b->m->hp;
+    size_t E = hp->n_embd, N = hp->n_state_heads, inner = N * hp->d_state_v;
+    pl_code rc;
+    if ((rc = bind_matrix(b, i, "attn_qkv.weight", true, E, w->n_channels, &w->in)) ||
+        (rc = bind_matrix(b, i, "attn_gate.weight", true, E, inner, &w->gate)) ||
+        (rc = bind_matrix(b, i, "ssm_alpha.weight", true, E, N, &w->alpha)) ||
+        (rc = bind_matrix(b, i, "ssm_beta.weight", true, E, N, &w->beta)) ||
+        (rc = bind_taps(b, i, "ssm_conv1d.weight", w)) ||
+        (rc = bind_of_heads(b, i, "ssm_a", N, &w->a)) ||
+        (rc = bind_vector(b, i, "ssm_dt.bias", true, N, &w->b_dt)) ||
+        (rc = bind_vector(b, i, "ssm_norm.weight", true, hp->d_state_v, &w->norm)))
+        return rc;
+    return bind_matrix(b, i, "ssm_out.weight", true, inner, E, &w->out);
+}
+
+static pl_code bind_mamba2(binder *b, int i, mixer_weights *w) {
+    const hparams *hp = &b->m->hp;
+    size_t E = hp->n_embd, N = hp->n_state_heads, G = hp->n_state_groups, inner = N * hp->d_state_v;
+    pl_code rc;
+    if ((rc = bind_matrix(b, i, "ssm_in.weight", true, E, inner + w->n_channels + N, &w->in)) ||
+        (rc = bind_taps(b, i, "ssm_conv1d.weight", w)) ||
+        (rc = bind_vector(b, i, "ssm_conv1d.bias", false, w->n_channels, &w->b_conv)) ||
+        (rc = bind_of_heads(b, i, "ssm_a", N, &w->a)) ||
+        (rc = bind_of_heads(b, i, "ssm_d", N, &w->d)) ||
+        (rc = bind_vector(b, i, "ssm_dt.bias", true, N, &w->b_dt)) ||
+        (rc = bind_rows(b, i, "ssm_norm.weight", true, inner / G, G, &w->norm)))
+        return rc;
+    return bind_matrix(b, i, "ssm_out.weight", true, inner, E, &w->out);
+}
+
+static pl_code bind_short_conv(binder *b, int i, mixer_weights *w) {
+    size_t E = b->m->hp.n_embd;
+    pl_code rc;
+    if ((rc = bind_matrix(b, i, "shortconv.in_proj.weight", true, E, 3 * E, &w->in)) ||
+        (rc = bind_taps(b, i, "shortconv.conv.weight", w)))
+        return rc;
+    return bind_matrix(b, i, "shortconv.out_proj.weight", true, E, E, &w->out);
+}
+
+static pl_code bind_mixer(binder *b, int i) {
+    layer *l = &b->m->layers[i];
+    pl_code rc = bind_norm(b, i, "attn_norm", true, b->m->hp.n_embd, &l->attn_norm);
+    if (rc) return rc;
+    switch (l->mixer.kind) {
+    case MIX_DELTA_NET: return bind_delta_net(b, i, &l->mixer);
+    case MIX_MAMBA2: return bind_mamba2(b, i, &l->mixer);
+    default: return bind_short_conv(b, i, &l->mixer);
+    }
 }
 
 static pl_code bind_layer(binder *b, int i) {
@@ -243,7 +439,9 @@ static pl_code bind_layer(binder *b, int i) {
     layer *l = &b->m->layers[i];
     const float *scale = NULL;
     pl_code rc;
-    if ((rc = bind_attention(b, i)) || (rc = bind_feed_forward(b, i))) return rc;
+    if ((rc = l->mixer.kind ? bind_mixer(b, i) : bind_attention(b, i)) ||
+        (rc = bind_feed_forward(b, i)))
+        return rc;
     if (!hp->arch->per_layer_embedding) return PL_OK;
     if ((rc = bind_vector(b, i, "layer_output_scale.weight", false, 1, &scale))) return rc;
     if (scale) l->output_scale = *scale;
@@ -386,8 +584,11 @@ static pl_code bind_ends(binder *b) {
     pl_code rc;
     if ((rc = bind_matrix(b, -1, "token_embd.weight", true, E, V, &m->embedding))) return rc;
     m->output = m->embedding; /* tied, unless the file has its own */
+    /* LFM2's first files have the last norm by another name. */
+    const char *norm = exists(b, -1, "output_norm.weight") || m->hp.arch->mixer != MIX_SHORT_CONV
+                           ? "output_norm" : "token_embd_norm";
     if ((rc = bind_matrix(b, -1, "output.weight", false, E, V, &m->output)) ||
-        (rc = bind_norm(b, -1, "output_norm", true, E, &m->output_norm)))
+        (rc = bind_norm(b, -1, norm, true, E, &m->output_norm)))
         return rc;
     if (m->hp.arch->learned_positions && (rc = bind_matrix(b, -1, "position_embd.weight", true, E,
                                                            m->hp.context_trained, &m->positions)))
@@ -401,29 +602,12 @@ static pl_code bind_ends(binder *b) {
     return bind_norm(b, -1, "per_layer_proj_norm", true, P, &m->per_layer_norm);
 }
 
-/* Floats enough for every tensor that bind_rows may take: vectors, and norms with a row for every
- * head. */
-static size_t count_floats(const gguf *g) {
-    size_t floats = 0;
-    for (size_t i = 0; i < gguf_n_tensors(g); i++) {
-        const gguf_tensor *t = gguf_tensor_at(g, i);
-        const char *norm = strstr(t->name, "_norm.weight");
-        if (t->ne[1] * t->ne[2] * t->ne[3] == 1 || norm)
-            floats += t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3];
-    }
-    return floats;
-}
-
 pl_code weights_bind(model *m, pl_error *e) {
-    binder b = {.m = m, .room = count_floats(m->file), .e = e};
+    binder b = {.m = m, .e = e};
     size_t n = gguf_n_tensors(m->file);
     pl_code rc;
     b.used = mem_zarray(n ? n : 1, sizeof *b.used);
-    b.vectors = m->owned = mem_array(b.room ? b.room : 1, sizeof(float));
-    if (!b.used || !m->owned) {
-        rc = pl_fail(e, PL_ERR_MEMORY, "no memory for the vectors of %u layers", m->hp.n_layer);
-        goto done;
-    }
+    if (!b.used) return pl_fail(e, PL_ERR_MEMORY, "no memory for a list of %zu tensors", n);
     if ((rc = bind_ends(&b)) || (rc = bind_rope(&b))) goto done;
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
         if ((rc = bind_layer(&b, (int)i))) goto done;

@@ -13,8 +13,11 @@ pl_code hparams_read(model *m, pl_error *e);
 
 /* Binds every tensor of the file; one that no part of the model uses is an error, since what it
  * means would be missing. Parts of the file that a text model does not use are passed over, and
- * noted in m->skipped. Allocates m->owned and the RoPE frequencies; model_free releases them. */
+ * noted in m->skipped. Allocates m->owned and
+ * the RoPE frequencies; model_free releases them. */
 pl_code weights_bind(model *m, pl_error *e);
+
+void weights_free(struct owned *o); /* what weights_bind took */
 
 /* What a tensor of that name belongs to that is no part of a text model's own pass ("vision", ...);
  * NULL: nothing known. */

@@ -17,7 +17,7 @@ uint64_t slots_hash(uint64_t prefix, int32_t token) {
 cache_store *slots_store(size_t blocks, size_t context) {
     cache_store *s;
     pl_error e;
-    assert_int_equal(cache_store_new(BLOCK_BYTES, blocks * BLOCK_BYTES, context, SLOTS_HIDDEN, &s, &e), PL_OK);
+    assert_int_equal(cache_store_new(BLOCK_BYTES, 0, blocks * BLOCK_BYTES, context, SLOTS_HIDDEN, &s, &e), PL_OK);
     return s;
 }
 

@@ -247,9 +247,12 @@ static void check_refused(const char *path, uint32_t context, const char *says) 
 
 TEST(what_is_not_supported_is_refused_by_name) {
     tiny_shape s = tiny_default();
-    s.keys = (tiny_key[]){{"expert_count", 'u', 8, 0}, {0}};
-    check_refused(tiny_model(&s), 0,
-                  "llama.expert_count is 8: models with experts are not supported");
+    s.keys = (tiny_key[]){{"expert_count", 'u', 8, 0}, {"expert_used_count", 'u', 2, 0},
+                          {"expert_gating_func", 'u', 4, 0}, {0}};
+    check_refused(tiny_model(&s), 0, "llama.expert_gating_func is 4: 1 (softmax), 2");
+    s.keys = (tiny_key[]){{"expert_count", 'u', 8, 0}, {"expert_used_count", 'u', 2, 0},
+                          {"expert_group_count", 'u', 4, 0}, {0}};
+    check_refused(tiny_model(&s), 0, "llama.expert_group_count is 4: experts in groups");
     s.keys = (tiny_key[]){{"rope.scaling.type", 's', 0, "ntk"}, {0}};
     check_refused(tiny_model(&s), 0, "RoPE scaling of type 'ntk'");
     s.keys = NULL;

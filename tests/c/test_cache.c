@@ -238,8 +238,8 @@ static void check_world(const world *w) {
         }
     }
     /* A node that nobody holds may keep one block that its children have copied. */
-    assert_true(pool->n_used >= distinct && pool->n_used <= distinct + cache_store_nodes(w->store));
-    assert_true(pool->n_used <= pool->max_blocks && pool->n_shared <= pool->n_used);
+    assert_true(pool->of[POOL_BLOCKS].n_used >= distinct && pool->of[POOL_BLOCKS].n_used <= distinct + cache_store_nodes(w->store));
+    assert_true(pool->of[POOL_BLOCKS].n_used <= pool->max_bytes / BLOCK_BYTES && pool->of[POOL_BLOCKS].n_shared <= pool->of[POOL_BLOCKS].n_used);
     /* Nodes without a holder have two children at least, but for those that had no memory to merge. */
     if (!w->faults) assert_true(cache_store_nodes(w->store) <= 2 * w->n);
 }
@@ -274,8 +274,8 @@ static void run_world(world *w, size_t blocks, size_t steps) {
     }
     kv_pool *pool = cache_store_pool(w->store);
     assert_int_equal(cache_store_nodes(w->store), 0);
-    assert_int_equal(pool->n_used, 0);
-    assert_int_equal(pool->n_shared, 0);
+    assert_int_equal(pool->of[POOL_BLOCKS].n_used, 0);
+    assert_int_equal(pool->of[POOL_BLOCKS].n_shared, 0);
     cache_store_release(w->store);
 }
 
@@ -320,7 +320,7 @@ TEST(equal_tokens_that_were_noted_twice_are_adopted_and_not_processed_again) {
     node_release(b);
     node_release(other);
     node_release(root);
-    assert_int_equal(cache_store_pool(s)->n_used, 0);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 0);
     cache_store_release(s);
 }
 
@@ -335,16 +335,16 @@ TEST(a_failed_step_gives_its_slots_back_for_the_next_one) {
     assert_int_equal(node_claim(b, 44, 40, &e), PL_OK);
     node_unclaim(b);
     node_unclaim(a);
-    assert_int_equal(cache_store_pool(s)->n_used, 0);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 0);
     assert_int_equal(slots_process(a), PL_OK);
     assert_int_equal(node_claim(b, 44, 0, &e), PL_OK);
-    assert_int_equal(cache_store_pool(s)->n_used, 2);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 2);
     node_unclaim(b);
     c = slots_extended(a, 3);
     assert_int_equal(slots_process(c), PL_OK);
-    assert_int_equal(cache_store_pool(s)->n_used, 2);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 2);
     assert_int_equal(slots_process(b), PL_OK); /* c has the slots now: one block is copied */
-    assert_int_equal(cache_store_pool(s)->n_used, 3);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 3);
     slots_check(b);
     slots_check(c);
     node_release(root);
@@ -360,7 +360,7 @@ TEST(a_full_pool_claims_nothing_and_goes_on_when_a_cache_is_released) {
     assert_int_equal(slots_process(a), PL_OK);
     assert_int_equal(slots_process(b), PL_ERR_POOL);
     assert_int_equal(node_processed(b), 0);
-    assert_int_equal(cache_store_pool(s)->n_used, 3);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 3);
     slots_check(a);
     node_release(a);
     assert_int_equal(slots_process(b), PL_OK);
@@ -384,7 +384,7 @@ TEST(one_token_at_a_time_keeps_a_constant_number_of_nodes) {
     }
     assert_int_equal(slots_process(n), PL_OK);
     slots_check(n);
-    assert_int_equal(cache_store_pool(s)->n_used, (5000 + KV_TILE - 1) / KV_TILE);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, (5000 + KV_TILE - 1) / KV_TILE);
     node_release(n);
     assert_int_equal(cache_store_nodes(s), 0);
     cache_store_release(s);
@@ -397,7 +397,7 @@ TEST(every_one_of_5000_prefixes_may_be_kept) {
     n[0] = slots_empty(s);
     for (size_t i = 0; i < N; i++) n[i + 1] = slots_extended(n[i], 1);
     assert_int_equal(slots_process(n[N]), PL_OK);
-    assert_int_equal(cache_store_pool(s)->n_used, (N + KV_TILE - 1) / KV_TILE);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, (N + KV_TILE - 1) / KV_TILE);
     for (size_t i = N; i > 0; i--) { /* released in random order */
         size_t k = slots_below(i + 1);
         assert_int_equal(node_processed(n[k]), node_length(n[k]));
@@ -408,7 +408,7 @@ TEST(every_one_of_5000_prefixes_may_be_kept) {
     assert_true(cache_store_nodes(s) <= 1);
     slots_check(n[0]);
     node_release(n[0]);
-    assert_int_equal(cache_store_pool(s)->n_used, 0);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 0);
     cache_store_release(s);
 }
 
@@ -440,20 +440,20 @@ TEST(a_shorter_view_frees_what_it_does_not_see_when_the_original_goes) {
     cache_store *s = slots_store(1000, 6000);
     cache_node *root = slots_empty(s), *n = slots_extended(root, 4000), *view;
     assert_int_equal(slots_process(n), PL_OK);
-    assert_int_equal(cache_store_pool(s)->n_used, 125);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 125);
     view = slots_truncated(n, 100);
-    assert_int_equal(cache_store_pool(s)->n_used, 125);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 125);
     node_release(n);
-    assert_int_equal(cache_store_pool(s)->n_used, 4);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 4);
     slots_check(view);
     cache_node *next = slots_extended(view, 28); /* the freed slots are written in place */
     assert_int_equal(slots_process(next), PL_OK);
-    assert_int_equal(cache_store_pool(s)->n_used, 4);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 4);
     slots_check(next);
     node_release(next);
     node_release(view);
     node_release(root);
-    assert_int_equal(cache_store_pool(s)->n_used, 0);
+    assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 0);
     cache_store_release(s);
 }
 
@@ -464,23 +464,23 @@ TEST(a_thousand_forks_take_no_memory_and_a_second_branch_copies_one_block) {
     kv_pool *pool = cache_store_pool(s);
     cache_node *root = slots_empty(s), *n = slots_extended(root, 2000), *a, *b;
     assert_int_equal(slots_process(n), PL_OK);
-    size_t used = pool->n_used;
+    size_t used = pool->of[POOL_BLOCKS].n_used;
     uint64_t fresh = pool->fresh_bytes;
     assert_int_equal(used, 63);
     for (size_t i = 0; i < FORKS; i++) fork[i] = i % 2 ? node_retain(n) : slots_truncated(n, 2000 - i % 100);
-    assert_int_equal(pool->n_used, used);
+    assert_int_equal(pool->of[POOL_BLOCKS].n_used, used);
     for (size_t i = 0; i < FORKS; i++) {
         assert_int_equal(node_processed(fork[i]), node_length(fork[i]));
         node_release(fork[i]);
     }
     a = slots_extended(n, 1);
     b = slots_extended(n, 1);
-    assert_int_equal(pool->n_used, used); /* nothing is claimed before it is processed */
+    assert_int_equal(pool->of[POOL_BLOCKS].n_used, used); /* nothing is claimed before it is processed */
     assert_int_equal(slots_process(a), PL_OK);
-    assert_int_equal(pool->n_used, used); /* the first branch goes in place */
+    assert_int_equal(pool->of[POOL_BLOCKS].n_used, used); /* the first branch goes in place */
     assert_true(pool->fresh_bytes == fresh);
     assert_int_equal(slots_process(b), PL_OK);
-    assert_int_equal(pool->n_used, used + 1);
+    assert_int_equal(pool->of[POOL_BLOCKS].n_used, used + 1);
     assert_true(pool->fresh_bytes == fresh + BLOCK_BYTES);
     slots_check(a);
     slots_check(b);

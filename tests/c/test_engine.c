@@ -439,7 +439,7 @@ TEST(random_branches_say_what_a_fresh_cache_says) {
         }
         while (w.n > 0) drop(&w, below(w.n));
         assert_int_equal(cache_store_nodes(engine_store(w.g)), 0);
-        assert_int_equal(cache_store_pool(engine_store(w.g))->n_used, 0);
+        assert_int_equal(cache_store_pool(engine_store(w.g))->of[POOL_BLOCKS].n_used, 0);
     }
     engine_close(w.g);
     engine_close(w.fresh);

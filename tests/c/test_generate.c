@@ -431,7 +431,7 @@ TEST(an_interrupted_prefill_gives_its_claims_back_and_ends_the_same_when_run_aga
         if (rc) {
             assert_int_equal(rc, PL_ERR_CANCELLED);
             assert_int_equal(node_processed(n), 0); /* one step: all or nothing */
-            assert_int_equal(cache_store_pool(engine_store(g))->n_used, 0);
+            assert_int_equal(cache_store_pool(engine_store(g))->of[POOL_BLOCKS].n_used, 0);
             cancelled++;
             rc = job_run(j, &e);
             if (rc == PL_ERR_CANCELLED) rc = job_run(j, &e); /* one that came in between */

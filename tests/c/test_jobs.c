@@ -185,7 +185,7 @@ TEST(jobs_that_are_open_together_never_disturb_one_another) {
         while (w.n_jobs > 0) close_job(&w, below(w.n_jobs));
         while (w.n_caches > 0) node_release(w.caches[--w.n_caches]);
         assert_int_equal(cache_store_nodes(engine_store(w.g)), 0);
-        assert_int_equal(cache_store_pool(engine_store(w.g))->n_used, 0);
+        assert_int_equal(cache_store_pool(engine_store(w.g))->of[POOL_BLOCKS].n_used, 0);
     }
     engine_close(w.g);
     engine_close(w.fresh);

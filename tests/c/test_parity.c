@@ -9,22 +9,6 @@
 #include "tiny.h"
 #include "ways.h"
 
-/* What the table of architectures and this build's weight types are said to carry: every model of the manifest that is
- * named here must load. */
-static bool supported(const parity_case *c) {
-    static const char *const archs[] = {"llama", "mistral3", "qwen2", "qwen3", "gemma2", "gemma3", "gemma4", "phi3", "smollm3",
-                                        "granite", "gpt2", "olmo2"};
-    static const char *const types[] = {"F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q2_K",
-                                        "Q3_K_M", "Q4_K_M", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS"};
-    static const char *const with_experts[] = {"mixtral", "gemma4_moe"};
-    bool arch = false, type = false;
-    for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) arch = arch || !strcmp(c->arch, archs[i]);
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++) type = type || !strcmp(c->type, types[i]);
-    for (size_t i = 0; i < sizeof with_experts / sizeof *with_experts; i++)
-        arch = arch && strcmp(c->name, with_experts[i]);
-    return arch && type;
-}
-
 static void check_case(const char *folder, const parity_case *c, const char *isa, kv_type kv) {
     char path[4096];
     size_t size;
@@ -46,12 +30,12 @@ static void each_case(const char *folder, void (*f)(const char *folder, const pa
     char *manifest = read_whole(path, NULL);
     for (char *line = strtok(manifest, "\n"); line; line = strtok(NULL, "\n")) {
         parity_case c;
-        if (!read_case(line, &c) || !supported(&c)) continue;
+        if (!read_case(line, &c)) continue;
         n_cases++;
         for (size_t i = 0; kernels_at(i); i++) f(folder, &c, kernels_at(i)->name);
     }
     free(manifest);
-    assert_int_equal(n_cases, 27);
+    assert_int_equal(n_cases, 33);
 }
 
 static void check_float_caches(const char *folder, const parity_case *c, const char *isa) {
@@ -76,7 +60,8 @@ static void check_q8_0_cache(const char *folder, const parity_case *c, const cha
     snprintf(path, sizeof path, "%s/%s.gguf", folder, c->name);
     engine *half = open_engine(path, isa, KV_F16, 2, 0), *q8_0 = open_engine(path, isa, KV_Q8_0, 2, 0);
     float *near = logits_in_chunks(half, c->tokens, c->n, c->n);
-    check_three_ways(q8_0, c->name, c->tokens, c->n, near, 1e-3);
+    /* A router may fall the other way. */
+    check_three_ways(q8_0, c->name, c->tokens, c->n, near, engine_model(half)->hp.n_expert ? 1e-2 : 1e-3);
     if (whole_groups(engine_model(half)))
         assert_true((double)engine_model(q8_0)->block_bytes <= 0.54 * (double)engine_model(half)->block_bytes);
     free(near);

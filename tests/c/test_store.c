@@ -43,7 +43,7 @@ static pl_code restore(cache_store *s, const cache_identity *id, const char *pat
         assert_null(*out);
         assert_non_null(strstr(e->message, path));
         assert_int_equal(cache_store_nodes(s), 0);
-        assert_int_equal(cache_store_pool(s)->n_used, 0);
+        assert_int_equal(cache_store_pool(s)->of[POOL_BLOCKS].n_used, 0);
     }
     return rc;
 }
