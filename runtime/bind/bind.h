@@ -163,6 +163,9 @@ void bind_collect(lua_State *L);
 /* What a cache file of this model must match; it points into `build`. */
 #define BIND_BUILD_MAX 64
 pl_code bind_identity(engine *g, char build[BIND_BUILD_MAX], cache_identity *out, pl_error *e);
+/* Puts the bundled model's path, which stays on the stack, in place of "demo". Not 0: that many
+ * results say that there is none. */
+int bind_model_path(lua_State *L, const char **path);
 int bind_load(lua_State *L);
 void bind_open_model(lua_State *L);
 

@@ -52,6 +52,8 @@ int bind_gguf(lua_State *L) {
     pl_error e;
     pl_code code;
     if (bind_options_at(L, 2, "gguf", allowed)) o.map = bind_boolean_option(L, 2, "mmap", true);
+    int refused = bind_model_path(L, &path);
+    if (refused != 0) return refused;
     file_handle *f = lua_newuserdatauv(L, sizeof *f, 0);
     *f = (file_handle){0};
     luaL_setmetatable(L, FILE_TYPE);

@@ -115,6 +115,17 @@ static const char *push_demo_path(lua_State *L) {
     return NULL;
 }
 
+int bind_model_path(lua_State *L, const char **path) {
+    if (strcmp(*path, "demo") != 0 || is_file("demo")) return 0;
+    *path = push_demo_path(L); /* stays on the stack */
+    if (*path != NULL) return 0;
+    luaL_pushfail(L);
+    lua_pushliteral(L, "demo: the bundled model was not found beside the program or its tree "
+                       "(the environment variable PERILUNE_DEMO may name it)");
+    lua_pushstring(L, pl_code_name(PL_ERR_IO));
+    return 3;
+}
+
 /* perilune.load(path [, options]) --> model | nil, message, code */
 int bind_load(lua_State *L) {
     static const char *const allowed[] = {
@@ -158,17 +169,8 @@ int bind_load(lua_State *L) {
         shown = true;
     }
     lua_settop(L, 4);
-    if (strcmp(o.model.path, "demo") == 0 && !is_file("demo")) {
-        o.model.path = push_demo_path(L); /* stays on the stack */
-        if (o.model.path == NULL) {
-            luaL_pushfail(L);
-            lua_pushliteral(L,
-                            "demo: the bundled model was not found beside the program or its tree "
-                            "(the environment variable PERILUNE_DEMO may name it)");
-            lua_pushstring(L, pl_code_name(PL_ERR_IO));
-            return 3;
-        }
-    }
+    int refused = bind_model_path(L, &o.model.path);
+    if (refused != 0) return refused;
     if (!lua_isnil(L, 4)) {
         o.model.progress = bind_call_progress;
         o.model.user = &progress;
