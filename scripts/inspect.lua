@@ -243,8 +243,10 @@ if options.key then
 end
 
 local info, tensors = file:info(), file:tensors()
-print(("%s: GGUF %d, %s%s"):format(info.path, info.version, bytes(info.n_bytes),
-  #info.parts > 1 and (" in %d parts"):format(#info.parts) or ""))
+local kind = (": GGUF %d, %s%s"):format(info.version, bytes(info.n_bytes),
+  #info.parts > 1 and (" in %d parts"):format(#info.parts) or "")
+local most = options.width - #kind -- of a long path the end says most
+print((#info.path > most and "..." .. info.path:sub(3 - most) or info.path) .. kind)
 print "\nModel"
 print_model(file)
 print(("\nMetadata: %d keys"):format(info.n_values))

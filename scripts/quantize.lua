@@ -230,11 +230,10 @@ if #quantized > 0 and not options.requantize then
 end
 
 if not options.dry_run then
-  local metadata = { ["general.file_type"] = recipe.file_type }
-  if perilune.weight_types[recipe.base].block > 1 then metadata["general.quantization_version"] = QUANTIZATION_VERSION end
   local terminal, before, shown = os.execute "test -t 2", os.time(), -1
   local ok, why = file:convert(output, {
-    types = types, metadata = metadata, threads = options.threads,
+    types = types, threads = options.threads,
+    metadata = { ["general.file_type"] = recipe.file_type, ["general.quantization_version"] = QUANTIZATION_VERSION },
     progress = function(fraction)
       local percent = math.floor(100 * fraction)
       if not terminal or percent == shown then return end

@@ -289,8 +289,8 @@ static void add_value(lua_State *L, gguf_writer *w, const char *key, const gguf_
     if (v.type == GGUF_VALUE_TYPES || (old != NULL && !as_before))
         bind_raise(L, PL_ERR_ARGUMENT, "option 'metadata' gives the key '%s' %s: %s is allowed",
                    key, bind_describe(L, idx),
-                   old == NULL ? "a text, a number, true or false, or a list of one kind of them"
-                   : v.is_array ? "a single value, as in the file" : "a list, as in the file");
+                   old == NULL ? "a text, a number, true or false, or a list of one of these kinds"
+                   : v.is_array ? "a single value, as in the file," : "a list, as in the file,");
     scratch *s = bind_scratch(L);
     for (uint64_t i = 1; i <= v.n; i++) {
         if (v.is_array) lua_rawgeti(L, idx, (lua_Integer)i);
@@ -379,16 +379,15 @@ static void index_drops(lua_State *L, file_handle *f) {
 /* Sets the types that the table at t gives for tensors by name. types: [gguf_n_tensors] */
 static void read_types(lua_State *L, file_handle *f, int t, uint32_t *types) {
     for (lua_pushnil(L); lua_next(L, t) != 0; lua_pop(L, 1)) {
-        const gguf_tensor *tensor = NULL;
-        if (lua_type(L, -2) == LUA_TSTRING)
-            tensor = gguf_find_tensor(opened(L, f), lua_tostring(L, -2));
+        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+        const gguf_tensor *tensor = name != NULL ? gguf_find_tensor(opened(L, f), name) : NULL;
         if (tensor == NULL)
             bind_raise(L, PL_ERR_ARGUMENT, "option 'types' has the key %s: the name of a tensor is "
                        "allowed", bind_describe(L, -2));
         if (lua_type(L, -1) != LUA_TSTRING ||
             !weight_type_named(lua_tostring(L, -1), &types[tensor - gguf_tensor_at(f->file, 0)]))
             bind_raise(L, PL_ERR_ARGUMENT, "option 'types' gives the tensor '%s' %s: the name of a "
-                       "weight type is allowed", lua_tostring(L, -2), bind_describe(L, -1));
+                       "weight type is allowed", name, bind_describe(L, -1));
     }
 }
 
