@@ -143,11 +143,10 @@ local function print_model(file)
   end
   add("name", file:get "general.name")
   add("architecture", arch)
-  for _, line in ipairs(SUMMARY) do add(line[1], arch and file:get(arch .. "." .. line[2])) end
+  for _, line in ipairs(SUMMARY) do add(line[1], type(arch) == "string" and file:get(arch .. "." .. line[2]) or nil) end
   add("tokenizer", file:get "tokenizer.ggml.model")
   add("pre-split", file:get "tokenizer.ggml.pre")
-  local tokens = file:metadata { limit = 0 }
-  for _, entry in ipairs(tokens) do
+  for _, entry in ipairs(file:metadata { limit = 0 }) do
     if entry.key == "tokenizer.ggml.tokens" then add("vocabulary", entry.n) end
   end
   columns(rows, {})

@@ -10,7 +10,7 @@
 --   --chunks N    only the first N chunks
 --   --special     the names of control tokens in the text (<|endoftext|>) stand for those tokens
 --
--- Of several models the first is what the others are compared with: "against it" is the mean difference of the logarithms,
+-- Of several models the first is what the others are compared with: "against the first" is the mean difference of logarithms,
 -- token by token, which is known far more exactly than either perplexity. Its error is, as theirs, one standard error.
 
 local perilune = require "perilune"
@@ -105,7 +105,9 @@ for i, name in ipairs(options) do
   local ctx = options.ctx or CTX
   local model <close>, why = perilune.load(name, { context = ctx, threads = options.threads })
   if not model then fail(why) end
-  if options.stride and options.stride >= ctx then fail(("--stride is %d: less than a chunk, %d, is allowed"):format(options.stride, ctx)) end
+  if options.stride and options.stride >= ctx then
+    fail(("--stride is %d: less than a chunk, %d, is allowed"):format(options.stride, ctx))
+  end
   local info = model:info()
   if ctx > info.context_trained then
     fail(("--ctx is %d, and %s was trained for %d tokens"):format(ctx, name, info.context_trained))
@@ -120,17 +122,20 @@ for i, name in ipairs(options) do
     local now = os.time()
     if not terminal or now == shown and chunk < chunks then return end
     shown = now
-    io.stderr:write(("\r\27[K%s  chunk %d of %d, perplexity %.4f, %d s"):format(name, chunk, chunks, math.exp(mean(losses)), now - started))
+    io.stderr:write(("\r\27[K%s  chunk %d of %d, perplexity %.4f, %d s"):format(
+      name, chunk, chunks, math.exp((mean(losses))), now - started))
   end)
   if terminal then io.stderr:write "\r\27[K" end
 
   if i == 1 then
     print(("%s: %d tokens; chunks of %d, %d tokens scored"):format(path, #ids, ctx, #losses))
-    print(("%-" .. widest .. "s  %15s  %10s  %s"):format("model", "bits per weight", "perplexity", #options > 1 and "          against it" or ""))
+    print(("%-" .. widest .. "s  bits per weight  perplexity%s"):format("model",
+      #options > 1 and "            against the first" or ""))
   end
   local loss, loss_error = mean(losses)
   local perplexity = math.exp(loss)
-  local line = ("%-" .. widest .. "s  %15.2f  %10.4f +- %.4f"):format(name, 8 * info.n_bytes / info.n_params, perplexity, perplexity * loss_error)
+  local line = ("%-" .. widest .. "s  %15.2f  %10.4f +- %.4f"):format(
+    name, 8 * info.n_bytes / info.n_params, perplexity, perplexity * loss_error)
   if i == 1 then
     first = { ids = ids, losses = losses }
   elseif same(ids, first.ids) then

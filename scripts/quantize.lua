@@ -112,15 +112,15 @@ end
 
 local function fits(tensor, type) return tensor.shape[1] % perilune.weight_types[type].block == 0 end
 
---- Query heads per key/value head, of the first layer.
+--- Query heads per key/value head, of the first layer; 1 when the file does not say.
 local function heads_per_kv_head(file)
-  local arch = file:get "general.architecture" or ""
   local function number(key)
-    local value = file:get(arch .. ".attention." .. key)
-    return type(value) == "table" and value[1] or value
+    local value = file:get(("%s.attention.%s"):format(file:get "general.architecture", key))
+    if type(value) == "table" then value = value[1] end
+    return math.type(value) == "integer" and value > 0 and value or nil
   end
-  local heads, kv = number "head_count", number "head_count_kv"
-  return heads and kv and kv > 0 and heads // kv or 1
+  local heads = number "head_count" or 1
+  return heads // (number "head_count_kv" or heads)
 end
 
 --- The type of every tensor that changes, by name; what could not have the type it should; what is quantized already.
