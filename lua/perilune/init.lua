@@ -20,4 +20,13 @@ M.load = core.load
 ---@type fun(caches: perilune.Cache[]): perilune.Logits[]
 M.logits = core.logits
 
+--- Opens a GGUF file to look at it and to write converted copies; its weights are not loaded. Of a
+--- split file, the path of the first part.
+---@type fun(path: string, options?: {mmap?: boolean}): perilune.File?, string?, string?
+M.gguf = core.gguf
+
+--- The weight formats by name: {Q8_0 = {block = 32, bytes = 34, bits = 8.5, reads = true, ...}, ...}
+---@type table<string, perilune.WeightType>
+M.weight_types = core.weight_types
+
 return M

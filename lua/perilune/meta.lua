@@ -13,6 +13,43 @@
 ---@field vocab_only? boolean the tokenizer alone
 ---@field progress? fun(fraction: number): boolean? called while loading; false ends it
 
+---@class perilune.WeightType
+---@field block integer weights of a block
+---@field bytes integer of a block
+---@field bits number per weight
+---@field reads boolean this build computes with it, and converts from it
+---@field writes boolean and to it
+
+---@class perilune.FileInfo
+---@field path string
+---@field parts string[] the paths of all parts; one when the file is not split
+---@field version integer of the format
+---@field n_bytes integer of all parts
+---@field n_values integer
+---@field n_tensors integer
+---@field n_params integer
+
+---@class perilune.FileValue
+---@field key string
+---@field type string "u32", "string", ..., or "array"
+---@field value any of an array, a list
+---@field of? string the type of an array's elements
+---@field n? integer how many an array has; `value` may have fewer
+
+---@class perilune.FileTensor
+---@field name string
+---@field type string
+---@field shape integer[] beginning with the length of a row
+---@field n_params integer
+---@field n_bytes integer
+
+---@class perilune.ConvertOptions
+---@field types? table<string, string> weight types by the names of tensors; the others keep theirs
+---@field metadata? table<string, any> values to change or to add
+---@field drop? string[] keys to leave out
+---@field threads? integer default: the physical cores that this process may use
+---@field progress? fun(fraction: number): boolean? false ends it
+
 ---@alias perilune.Parts (integer|string)[] ids are control, strings are only text
 ---@alias perilune.Input string|integer|perilune.Parts
 
@@ -220,3 +257,30 @@ function Logits:logprob(id) end
 --- In nats.
 ---@return number
 function Logits:entropy() end
+
+---@class perilune.File
+local File = {}
+
+---@return perilune.FileInfo
+function File:info() end
+
+--- In the file's order. `limit`: most elements of an array that are listed.
+---@param options? {limit?: integer}
+---@return perilune.FileValue[]
+function File:metadata(options) end
+
+---@param key string
+---@return any value nil: there is no such key
+function File:get(key) end
+
+---@return perilune.FileTensor[]
+function File:tensors() end
+
+--- Writes a copy, with other types of weights and other metadata.
+---@param path string
+---@param options? perilune.ConvertOptions
+---@return true?, string?, string?
+function File:convert(path, options) end
+
+--- Also <close>.
+function File:close() end

@@ -110,6 +110,11 @@ void file_view_close(file_view *view) {
     *view = (file_view){NULL, 0, false};
 }
 
+bool file_same(const char *a, const char *b) {
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* ---- writing ---- */
 
 struct file_out {

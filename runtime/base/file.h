@@ -19,6 +19,9 @@ typedef struct {
 pl_code file_view_open(const char *path, bool map, file_view *out, pl_error *e);
 void file_view_close(file_view *view);
 
+/* Whether both paths lead to one file that exists. */
+bool file_same(const char *a, const char *b);
+
 /* Writes beside `path` and renames over it at the end, so that a reader sees the old file or the
  * whole new one. After a failed write, commit fails too; abort removes what was written. */
 typedef struct file_out file_out;

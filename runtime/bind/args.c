@@ -182,6 +182,31 @@ const char *bind_path_arg(lua_State *L, int arg) {
     return path;
 }
 
+/* ---- progress ---- */
+
+void bind_progress_option(lua_State *L, int t, int idx) {
+    if (lua_getfield(L, t, "progress") == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (lua_type(L, -1) != LUA_TFUNCTION)
+        bind_raise(L, PL_ERR_ARGUMENT, "option 'progress' is %s: a function is allowed",
+                   bind_describe(L, -1));
+    lua_replace(L, idx);
+}
+
+bool bind_call_progress(void *user, double fraction) {
+    bind_progress *p = user;
+    bool go_on;
+    if (p->raised) return false;
+    lua_pushvalue(p->L, p->function);
+    lua_pushnumber(p->L, fraction);
+    if (lua_pcall(p->L, 1, 1, 0) != LUA_OK) return p->raised = true, false;
+    go_on = !lua_isboolean(p->L, -1) || lua_toboolean(p->L, -1);
+    lua_pop(p->L, 1);
+    return go_on;
+}
+
 /* ---- scratch ---- */
 
 scratch *bind_scratch(lua_State *L) {

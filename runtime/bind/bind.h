@@ -34,6 +34,8 @@
 #define CACHE_TYPE "perilune.cache"
 #define LOGITS_TYPE "perilune.logits"
 #define STREAM_TYPE "perilune.stream"
+#define FILE_TYPE "perilune.file"
+#define WRITER_TYPE "perilune.writer"       /* of a conversion; no script sees it */
 #define REQUEST_TYPE "perilune.request"     /* a request that no script sees */
 #define ERROR_TYPE "perilune.error"
 #define SCRATCH_TYPE "perilune.scratch"
@@ -135,6 +137,18 @@ void bind_ids(lua_State *L, int idx, const char *name, model_handle *m, bool tex
 /* Fills the list on the top with ids; runs no finalizer. */
 void bind_push_ids(lua_State *L, const int32_t *ids, size_t n);
 
+/* What the core needs to report progress to a script's function. */
+typedef struct {
+    lua_State *L;
+    int function;   /* its index */
+    bool raised;    /* it raised the value on the top of the stack */
+} bind_progress;
+/* Puts option 'progress' of the table at t, a function, in place of the value at idx, if there is
+ * one. */
+void bind_progress_option(lua_State *L, int t, int idx);
+/* For the core: false when the function returned false, or raised. */
+bool bind_call_progress(void *user, double fraction);
+
 /* ---- model.c ---- */
 
 model_handle *bind_check_model(lua_State *L, int arg);
@@ -149,6 +163,9 @@ void bind_collect(lua_State *L);
 /* What a cache file of this model must match; it points into `build`. */
 #define BIND_BUILD_MAX 64
 pl_code bind_identity(engine *g, char build[BIND_BUILD_MAX], cache_identity *out, pl_error *e);
+/* Puts the bundled model's path, which stays on the stack, in place of "demo". Not 0: that many
+ * results say that there is none. */
+int bind_model_path(lua_State *L, const char **path);
 int bind_load(lua_State *L);
 void bind_open_model(lua_State *L);
 
@@ -168,6 +185,12 @@ void bind_open_cache(lua_State *L);
 void bind_push_logits(lua_State *L, request *r, size_t i);
 int bind_logits_of(lua_State *L);       /* perilune.logits */
 void bind_open_logits(lua_State *L);
+
+/* ---- gguf.c ---- */
+
+int bind_gguf(lua_State *L);            /* perilune.gguf */
+void bind_push_weight_types(lua_State *L);
+void bind_open_gguf(lua_State *L);
 
 /* ---- generate.c ---- */
 

@@ -30,13 +30,14 @@ static void find_home(lua_State *L) {
 
 __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"load", bind_load}, {"logits", bind_logits_of}, {NULL, NULL}};
+        {"load", bind_load}, {"logits", bind_logits_of}, {"gguf", bind_gguf}, {NULL, NULL}};
     luaL_checkversion(L);
     bind_open_error(L);
     bind_open_args(L);
     bind_open_model(L);
     bind_open_cache(L);
     bind_open_logits(L);
+    bind_open_gguf(L);
     bind_open_request(L);
     bind_open_stream(L);
     find_home(L);
@@ -45,5 +46,7 @@ __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     lua_setfield(L, -2, "version");
     lua_pushstring(L, kernels_best()->name);
     lua_setfield(L, -2, "isa");
+    bind_push_weight_types(L);
+    lua_setfield(L, -2, "weight_types");
     return 1;
 }

@@ -115,23 +115,15 @@ static const char *push_demo_path(lua_State *L) {
     return NULL;
 }
 
-/* What the core needs to report progress to a script's function. */
-typedef struct {
-    lua_State *L;
-    int function;   /* its index */
-    bool raised;    /* it raised the value on the top of the stack */
-} progress_state;
-
-static bool call_progress(void *user, double fraction) {
-    progress_state *p = user;
-    bool go_on;
-    if (p->raised) return false;
-    lua_pushvalue(p->L, p->function);
-    lua_pushnumber(p->L, fraction);
-    if (lua_pcall(p->L, 1, 1, 0) != LUA_OK) return p->raised = true, false;
-    go_on = !lua_isboolean(p->L, -1) || lua_toboolean(p->L, -1);
-    lua_pop(p->L, 1);
-    return go_on;
+int bind_model_path(lua_State *L, const char **path) {
+    if (strcmp(*path, "demo") != 0 || is_file("demo")) return 0;
+    *path = push_demo_path(L); /* stays on the stack */
+    if (*path != NULL) return 0;
+    luaL_pushfail(L);
+    lua_pushliteral(L, "demo: the bundled model was not found beside the program or its tree "
+                       "(the environment variable PERILUNE_DEMO may name it)");
+    lua_pushstring(L, pl_code_name(PL_ERR_IO));
+    return 3;
 }
 
 /* perilune.load(path [, options]) --> model | nil, message, code */
@@ -140,7 +132,7 @@ int bind_load(lua_State *L) {
         "context", "threads", "kv_type", "cache_bytes", "deterministic", "mmap", "repack",
         "vocab_only", "progress", NULL};
     engine_options o = {.model.kv = KV_F16};
-    progress_state progress = {.L = L, .function = 4};
+    bind_progress progress = {.L = L, .function = 4};
     bool shown = false; /* a host's own progress, which wants to know the end */
     lua_Integer i;
     pl_error e;
@@ -169,12 +161,7 @@ int bind_load(lua_State *L) {
         o.model.vocab_only = bind_boolean_option(L, 2, "vocab_only", false);
         bind_boolean_option(L, 2, "deterministic", false); /* every path of this build is, */
         bind_boolean_option(L, 2, "repack", true); /* and computes from the file's own layout */
-        if (lua_getfield(L, 2, "progress") != LUA_TNIL) {
-            if (lua_type(L, -1) != LUA_TFUNCTION)
-                bind_raise(L, PL_ERR_ARGUMENT, "option 'progress' is %s: a function is allowed",
-                           bind_describe(L, -1));
-            lua_replace(L, 4);
-        }
+        bind_progress_option(L, 2, 4);
         lua_settop(L, 4);
     }
     if (lua_isnil(L, 4) && lua_getfield(L, LUA_REGISTRYINDEX, PERILUNE_PROGRESS) == LUA_TFUNCTION) {
@@ -182,19 +169,10 @@ int bind_load(lua_State *L) {
         shown = true;
     }
     lua_settop(L, 4);
-    if (strcmp(o.model.path, "demo") == 0 && !is_file("demo")) {
-        o.model.path = push_demo_path(L); /* stays on the stack */
-        if (o.model.path == NULL) {
-            luaL_pushfail(L);
-            lua_pushliteral(L,
-                            "demo: the bundled model was not found beside the program or its tree "
-                            "(the environment variable PERILUNE_DEMO may name it)");
-            lua_pushstring(L, pl_code_name(PL_ERR_IO));
-            return 3;
-        }
-    }
+    int refused = bind_model_path(L, &o.model.path);
+    if (refused != 0) return refused;
     if (!lua_isnil(L, 4)) {
-        o.model.progress = call_progress;
+        o.model.progress = bind_call_progress;
         o.model.user = &progress;
     }
     luaL_checkstack(L, LUA_MINSTACK, NULL);

@@ -61,7 +61,9 @@ void gguf_close(gguf *g); /* NULL is fine */
 
 const char *gguf_path(const gguf *g);
 uint32_t gguf_version(const gguf *g);
-size_t gguf_file_size(const gguf *g); /* of the first part, when there are several */
+size_t gguf_n_parts(const gguf *g);   /* files that it lies in; 1 when it is not split */
+const char *gguf_part_path(const gguf *g, size_t i); /* of part i, from 0 */
+size_t gguf_file_size(const gguf *g); /* of all parts */
 
 size_t gguf_n_values(const gguf *g);
 const gguf_value *gguf_value_at(const gguf *g, size_t i); /* in file order */
@@ -76,6 +78,8 @@ int64_t gguf_int_at(const gguf_value *v, uint64_t i);
 double gguf_float_at(const gguf_value *v, uint64_t i);
 /* Elements of a string array are variable in size: walk them in order. *cursor starts at 0. */
 gguf_string gguf_string_next(const gguf_value *v, size_t *cursor);
+/* Bytes of v->data, all elements; strings are walked. */
+size_t gguf_value_bytes(const gguf_value *v);
 
 /* Typed lookups of a scalar. A key that is absent leaves *out as it is and returns PL_OK when
  * `required` is false; a key of another type, or out of [min, max], is PL_ERR_FORMAT and named. */
@@ -92,15 +96,16 @@ pl_code gguf_get_array(const gguf *g, const char *key, bool required, gguf_value
                        const gguf_value **out, pl_error *e);
 
 const char *gguf_value_type_name(uint32_t type); /* "u32", "string", ...; "?" */
+size_t gguf_element_size(uint32_t type); /* bytes of one element; 0: varies, or no such type */
 
 /* ---- writing ---- */
 
-/* Collects keys and tensors, then writes the file whole, as version 3. Keys and names are copied;
- * tensor data is not, and must stay until gguf_write returns. The first error of the add functions
- * is kept and returned by gguf_write, so a caller may check once; all of them, and gguf_write, take
- * a NULL writer for one that found no memory. Tensors are aligned to 32 bytes, or to the
- * "general.alignment" that gguf_add_u32 was given. That nothing is added twice is for the caller to
- * see to. */
+/* Collects keys and tensors, then writes the file whole or not at all, as version 3. Keys and names
+ * are copied; tensor data is not, and must stay until gguf_write returns. The first error of the
+ * add functions is kept and returned by gguf_write, so a caller may check once; all of them, and
+ * gguf_write, take a NULL writer for one that found no memory. Tensors are aligned to 32 bytes, or
+ * to the "general.alignment" that was added. That nothing is added twice is for the caller to see
+ * to. */
 typedef struct gguf_writer gguf_writer;
 gguf_writer *gguf_writer_new(void); /* NULL: no memory */
 void gguf_writer_free(gguf_writer *w); /* NULL is fine */
@@ -112,10 +117,21 @@ void gguf_add_strings(gguf_writer *w, const char *key, const gguf_string *s, siz
 /* An array; n elements of a type that is neither string nor array, as they lie in memory. */
 void gguf_add_numbers(gguf_writer *w, const char *key, gguf_value_type type, const void *data,
                       size_t n);
+/* A value of another file, or one that was put together like it, under its own key. */
+void gguf_add_value(gguf_writer *w, const gguf_value *v);
 /* A value as it is in the file: for scalars of the other types, and for tests of bad files. */
 void gguf_add_raw(gguf_writer *w, const char *key, uint32_t type, const void *bytes, size_t size);
 void gguf_add_tensor(gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
                      const uint64_t *ne, const void *data);
 pl_code gguf_write(gguf_writer *w, const char *path, pl_error *e);
+
+/* The same in steps, for tensors whose data does not lie in memory all at once (their `data` may be
+ * NULL then, and is not looked at). After gguf_write_begin, the bytes of the tensors are given in
+ * the order in which those were added, in pieces of any size that end where a tensor ends at the
+ * latest. Only gguf_write_end makes it the file at `path`; until then it lies beside it, and goes
+ * when the writer is freed. Without a tensor, end follows begin. */
+pl_code gguf_write_begin(gguf_writer *w, const char *path, pl_error *e);
+pl_code gguf_write_data(gguf_writer *w, const void *bytes, size_t size, pl_error *e);
+pl_code gguf_write_end(gguf_writer *w, pl_error *e);
 
 #endif

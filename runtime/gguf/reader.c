@@ -146,6 +146,10 @@ const char *gguf_value_type_name(uint32_t type) {
     return type < GGUF_VALUE_TYPES ? value_types[type].name : "?";
 }
 
+size_t gguf_element_size(uint32_t type) {
+    return type < GGUF_VALUE_TYPES ? value_types[type].size : 0;
+}
+
 static pl_code take_type(cursor *c, const char *what, gguf_value_type *out, pl_error *e) {
     uint32_t type;
     pl_code code = take32(c, what, &type, e);
@@ -620,7 +624,18 @@ void gguf_close(gguf *g) {
 
 const char *gguf_path(const gguf *g) { return g->path; }
 uint32_t gguf_version(const gguf *g) { return g->version; }
-size_t gguf_file_size(const gguf *g) { return g->view.size; }
+size_t gguf_n_parts(const gguf *g) { return 1 + g->n_parts; }
+
+const char *gguf_part_path(const gguf *g, size_t i) {
+    return i == 0 ? g->path : g->parts[i - 1]->path;
+}
+
+size_t gguf_file_size(const gguf *g) {
+    size_t size = g->view.size; /* all of them are in memory: no overflow */
+    for (size_t i = 0; i < g->n_parts; i++) size += g->parts[i]->view.size;
+    return size;
+}
+
 size_t gguf_n_values(const gguf *g) { return g->n_values; }
 size_t gguf_n_tensors(const gguf *g) { return g->n_tensors; }
 const gguf_value *gguf_value_at(const gguf *g, size_t i) { return &g->values[i]; }
@@ -668,6 +683,13 @@ gguf_string gguf_string_next(const gguf_value *v, size_t *at) {
     gguf_string s = {(const char *)p + 8, (size_t)load64(p)};
     *at += 8 + s.size;
     return s;
+}
+
+size_t gguf_value_bytes(const gguf_value *v) {
+    size_t at = 0;
+    if (v->type != GGUF_STRING) return (size_t)v->n * value_types[v->type].size;
+    for (uint64_t i = 0; i < v->n; i++) gguf_string_next(v, &at);
+    return at;
 }
 
 /* ---- typed look-ups ---- */

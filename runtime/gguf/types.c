@@ -121,3 +121,12 @@ static const weight_format formats[TYPE_COUNT] = {
 const weight_format *weight_format_of(uint32_t type) {
     return type < TYPE_COUNT && formats[type].name != NULL ? &formats[type] : NULL;
 }
+
+bool weight_type_named(const char *name, uint32_t *type) {
+    for (uint32_t i = 0; i < TYPE_COUNT; i++) {
+        if (formats[i].name == NULL || strcmp(formats[i].name, name) != 0) continue;
+        *type = i;
+        return true;
+    }
+    return false;
+}

@@ -2,6 +2,7 @@
 #ifndef PERILUNE_GGUF_TYPES_H
 #define PERILUNE_GGUF_TYPES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,6 +29,8 @@ typedef struct {
 
 /* NULL for a number that the format does not define. */
 const weight_format *weight_format_of(uint32_t type);
+/* The number of the format with that name; false: there is none. */
+bool weight_type_named(const char *name, uint32_t *type);
 
 /* What the 16 codes of IQ4_NL and IQ4_XS stand for, in steps of the block's scale; ascending and
  * denser about zero, where most weights are (ggml-common.h, kvalues_iq4nl). */

@@ -1,6 +1,7 @@
 /* writer.c: writes GGUF files, version 3, for tests and tools. It owns keys, values and tensor
- * descriptions, as the bytes that the file will have; tensor data stays the caller's. Once an error
- * is noted, nothing more is added, and gguf_write reports it without touching the file. */
+ * descriptions, as the bytes that the file will have, and the unfinished file while it is written;
+ * tensor data stays the caller's. Once an error is noted, nothing more is added, and beginning to
+ * write reports it without touching the file. */
 #include "gguf/gguf.h"
 
 #include <string.h>
@@ -30,6 +31,8 @@ struct gguf_writer {
     buffer values, infos; /* as they will be in the file, infos without the offsets */
     content *tensors;     /* [n_tensors] */
     size_t n_tensors, tensors_capacity;
+    file_out *out;        /* from begin to end; NULL otherwise */
+    size_t current, done; /* the tensor whose bytes come next, and how many have come */
 };
 
 gguf_writer *gguf_writer_new(void) {
@@ -40,6 +43,7 @@ gguf_writer *gguf_writer_new(void) {
 
 void gguf_writer_free(gguf_writer *w) {
     if (w == NULL) return;
+    file_out_abort(w->out);
     mem_free(w->values.data);
     mem_free(w->infos.data);
     mem_free(w->tensors);
@@ -88,19 +92,41 @@ void gguf_add_raw(gguf_writer *w, const char *key, uint32_t type, const void *by
     if (begin_value(w, key, type)) put(w, &w->values, bytes, size);
 }
 
-void gguf_add_u32(gguf_writer *w, const char *key, uint32_t v) {
-    bool power_of_two = v >= 8 && v <= GGUF_MAX_ALIGNMENT && (v & (v - 1)) == 0;
-    gguf_add_raw(w, key, GGUF_U32, &v, sizeof v);
-    if (w != NULL && power_of_two && strcmp(key, "general.alignment") == 0) w->alignment = v;
+/* Tensors behind it, and before it, will be aligned to v bytes. */
+static void set_alignment(gguf_writer *w, int64_t v) {
+    if (v >= 8 && v <= (int64_t)GGUF_MAX_ALIGNMENT && (v & (v - 1)) == 0) {
+        w->alignment = (size_t)v;
+        return;
+    }
+    pl_fail(&w->error, PL_ERR_ARGUMENT,
+            "key 'general.alignment': found %lld, expected a power of two from 8 to %zu",
+            (long long)v, GGUF_MAX_ALIGNMENT);
 }
 
-void gguf_add_f32(gguf_writer *w, const char *key, float v) {
-    gguf_add_raw(w, key, GGUF_F32, &v, sizeof v);
+void gguf_add_value(gguf_writer *w, const gguf_value *v) {
+    if (!begin_value(w, v->key, v->is_array ? (uint32_t)GGUF_ARRAY : (uint32_t)v->type)) return;
+    if (v->is_array) {
+        put32(w, &w->values, (uint32_t)v->type);
+        put64(w, &w->values, v->n);
+    } else if (strcmp(v->key, "general.alignment") == 0) {
+        set_alignment(w, gguf_int_at(v, 0));
+    }
+    put(w, &w->values, v->data, gguf_value_bytes(v));
 }
+
+static void add_scalar(gguf_writer *w, const char *key, gguf_value_type type, const void *v) {
+    gguf_add_value(w, &(gguf_value){.key = key, .type = type, .n = 1, .data = v});
+}
+
+void gguf_add_u32(gguf_writer *w, const char *key, uint32_t v) {
+    add_scalar(w, key, GGUF_U32, &v);
+}
+
+void gguf_add_f32(gguf_writer *w, const char *key, float v) { add_scalar(w, key, GGUF_F32, &v); }
 
 void gguf_add_bool(gguf_writer *w, const char *key, bool v) {
     uint8_t byte = v;
-    gguf_add_raw(w, key, GGUF_BOOL, &byte, sizeof byte);
+    add_scalar(w, key, GGUF_BOOL, &byte);
 }
 
 void gguf_add_string(gguf_writer *w, const char *key, const char *s, size_t n) {
@@ -116,29 +142,21 @@ void gguf_add_strings(gguf_writer *w, const char *key, const gguf_string *s, siz
 
 void gguf_add_numbers(gguf_writer *w, const char *key, gguf_value_type type, const void *data,
                       size_t n) {
-    static const uint8_t sizes[GGUF_VALUE_TYPES] = {
-        [GGUF_U8] = 1,  [GGUF_I8] = 1,  [GGUF_U16] = 2,  [GGUF_I16] = 2, [GGUF_U32] = 4,
-        [GGUF_I32] = 4, [GGUF_F32] = 4, [GGUF_BOOL] = 1, [GGUF_U64] = 8, [GGUF_I64] = 8,
-        [GGUF_F64] = 8,
-    };
-    size_t size = type < GGUF_VALUE_TYPES ? sizes[type] : 0, bytes;
+    size_t size = gguf_element_size((uint32_t)type), bytes;
     if (w == NULL || w->error.code != PL_OK) return;
     if (size == 0 || !checked_mul(n, size, &bytes)) {
         pl_fail(&w->error, PL_ERR_ARGUMENT, "key '%.80s': found %zu of type %s, expected numbers",
                 key, n, gguf_value_type_name((uint32_t)type));
         return;
     }
-    if (!begin_value(w, key, GGUF_ARRAY)) return;
-    put32(w, &w->values, (uint32_t)type);
-    put64(w, &w->values, n);
-    put(w, &w->values, data, bytes);
+    gguf_add_value(w, &(gguf_value){key, type, true, n, data});
 }
 
 void gguf_add_tensor(gguf_writer *w, const char *name, uint32_t type, uint32_t n_dims,
                      const uint64_t *ne, const void *data) {
     const weight_format *format = weight_format_of(type);
     size_t length = strlen(name), n = 1, bytes = 0;
-    bool fits = format != NULL && data != NULL && n_dims >= 1 && n_dims <= GGUF_MAX_DIMS &&
+    bool fits = format != NULL && n_dims >= 1 && n_dims <= GGUF_MAX_DIMS &&
                 length >= 1 && length <= GGUF_MAX_TENSOR_NAME;
     if (w == NULL || w->error.code != PL_OK) return;
     for (uint32_t i = 0; fits && i < n_dims; i++)
@@ -147,7 +165,7 @@ void gguf_add_tensor(gguf_writer *w, const char *name, uint32_t type, uint32_t n
            checked_mul(n / format->block, format->bytes, &bytes);
     if (!fits) {
         pl_fail(&w->error, PL_ERR_ARGUMENT,
-                "tensor '%.80s': name, type %u, dimensions or data are not what the format allows",
+                "tensor '%.80s': name, type %u or dimensions are not what the format allows",
                 name, type);
         return;
     }
@@ -191,26 +209,58 @@ static pl_code write_header(const gguf_writer *w, file_out *out, pl_error *e) {
         code = file_out_write(out, w->infos.data + begin, t->info_end - begin, e);
         if (code == PL_OK) code = file_out_write(out, &offset, sizeof offset, e);
         begin = t->info_end;
-        offset += t->n_bytes; /* of memory that exists: no overflow */
+        offset += t->n_bytes; /* of weights that lie in memory or a file: no overflow */
         offset += (w->alignment - offset % w->alignment) % w->alignment;
     }
     return code == PL_OK && w->n_tensors > 0 ? pad(out, size, w->alignment, e) : code;
 }
 
-pl_code gguf_write(gguf_writer *w, const char *path, pl_error *e) {
-    file_out *out = NULL;
+pl_code gguf_write_begin(gguf_writer *w, const char *path, pl_error *e) {
     pl_code code;
     if (w == NULL) return pl_fail(e, PL_ERR_MEMORY, "%s: no memory to write it", path);
     if (w->error.code != PL_OK)
         return pl_fail(e, w->error.code, "%s: %s", path, w->error.message);
-    code = file_out_open(path, &out, e);
-    if (code != PL_OK) return code;
-    code = write_header(w, out, e);
-    for (size_t i = 0; i < w->n_tensors && code == PL_OK; i++) {
-        code = file_out_write(out, w->tensors[i].data, w->tensors[i].n_bytes, e);
-        if (code == PL_OK) code = pad(out, w->tensors[i].n_bytes, w->alignment, e);
+    file_out_abort(w->out);
+    w->current = w->done = 0;
+    code = file_out_open(path, &w->out, e);
+    return code == PL_OK ? write_header(w, w->out, e) : code;
+}
+
+pl_code gguf_write_data(gguf_writer *w, const void *bytes, size_t size, pl_error *e) {
+    const content *t = w->current < w->n_tensors ? &w->tensors[w->current] : NULL;
+    pl_code code;
+    if (w->out == NULL || t == NULL || size > t->n_bytes - w->done)
+        return pl_fail(e, PL_ERR_ARGUMENT, "%zu bytes of data are more than tensor %zu of %zu has",
+                       size, w->current + 1, w->n_tensors);
+    code = file_out_write(w->out, bytes, size, e);
+    w->done += size;
+    if (code != PL_OK || w->done < t->n_bytes) return code;
+    w->current++;
+    w->done = 0;
+    return pad(w->out, t->n_bytes, w->alignment, e);
+}
+
+pl_code gguf_write_end(gguf_writer *w, pl_error *e) {
+    file_out *out = w->out;
+    if (out == NULL || w->current < w->n_tensors)
+        return pl_fail(e, PL_ERR_ARGUMENT, "the data of tensor %zu of %zu is not complete",
+                       w->current + 1, w->n_tensors);
+    w->out = NULL;
+    return file_out_commit(out, e);
+}
+
+pl_code gguf_write(gguf_writer *w, const char *path, pl_error *e) {
+    pl_code code;
+    for (size_t i = 0; w != NULL && w->error.code == PL_OK && i < w->n_tensors; i++)
+        if (w->tensors[i].data == NULL)
+            return pl_fail(e, PL_ERR_ARGUMENT, "%s: tensor %zu has no data", path, i + 1);
+    code = gguf_write_begin(w, path, e);
+    for (size_t i = 0; code == PL_OK && i < w->n_tensors; i++)
+        code = gguf_write_data(w, w->tensors[i].data, w->tensors[i].n_bytes, e);
+    if (code == PL_OK) return gguf_write_end(w, e);
+    if (w != NULL) {
+        file_out_abort(w->out);
+        w->out = NULL;
     }
-    if (code == PL_OK) return file_out_commit(out, e);
-    file_out_abort(out);
     return code;
 }

@@ -132,6 +132,12 @@ static const char everything[] =
     "_ = model:encode 'some text', model:decode {5, 6}, model:info(), model:stats()\n"
     "local ok, message = more:save(file)\n"
     "if ok then model:restore(file) model:restore(file, {recompute = true}) end\n"
+    "local source <close> = perilune.gguf(path)\n"
+    "if not source then return end\n"
+    "_ = source:info(), source:metadata {limit = 3}, source:get 'tokenizer.ggml.token_type'\n"
+    "local types = {[source:tensors()[1].name] = 'Q8_0'}\n"
+    "source:convert(file, {types = types, metadata = {x = {1, 2}, y = 'z'}, threads = 1,\n"
+    "  drop = {'general.architecture'}, progress = function(fraction) return fraction <= 1 end})\n"
     "done = ok\n";
 
 /* Runs `everything` with the nth allocation of the core failing; true when it came to its end. */
