@@ -108,6 +108,7 @@ struct tokenizer {
     pair_table pairs;   /* their merges, */
     bool ignore_merges; /* whether a word that is a token is taken as it is, */
     bool whole_breaks;  /* or one of line breaks only; */
+    bool drop_spaces;   /* whether white space has no tokens; */
     bool always_bos;    /* add_bos, whatever the file says */
 
     uint32_t *priority; /* SentencePiece: [n] the order in which pieces are formed, lowest first */
@@ -120,7 +121,7 @@ struct tokenizer {
     charsmap *map;      /* the normalization (NULL: none), */
     bool merge_spaces;  /* and whether spaces become one, and none at the ends */
 
-    bool lower, strip;  /* WordPiece: in lower case; without accents */
+    bool lower, strip;  /* WordPiece, BPE without spaces: in lower case; without accents */
 
     int32_t bos, eos, unk, sep, pad, eot, eom;
     bool add_bos, add_eos, add_sep;
@@ -205,6 +206,7 @@ typedef struct {
     bool add_sep;             /* SEP behind the text, unless the file says otherwise */
     bool spelled_as_text;     /* pieces are characters, with U+2581 for a space, not bytes */
     bool whole_breaks;        /* a word of line breaks that is a token is taken as it is */
+    bool drops_spaces;        /* white space has no tokens */
 } presplit_traits;
 
 /* By the name in tokenizer.ggml.pre; "" is "default". */

@@ -60,6 +60,8 @@ static const tokenizer_kind models[] = {
      .bos = 1, .eos = 2, .unk = 0, .sep = NONE, .pad = NONE, .add_bos = true, .add_space = true},
     {.name = "gpt2", .load = bpe_load, .encode = bpe_encode,
      .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .byte_level = true},
+    {.name = "whitespace", .load = bpe_load, .encode = bpe_encode,
+     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .byte_level = true},
     {.name = "gemma4", .load = bpe_load, .encode = bpe_encode,
      .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE},
     {.name = "bert", .load = wordpiece_load, .encode = wordpiece_encode,
@@ -72,13 +74,14 @@ static const tokenizer_kind models[] = {
 #define N_MODELS (sizeof models / sizeof *models)
 
 static pl_code load_split(tokenizer *t, const gguf *g, pl_error *e) {
-    const char *name = strcmp(t->model, "gpt2") == 0 ? t->pre : t->model;
+    const char *name = strcmp(t->model, "gemma4") == 0 ? t->model : t->pre;
     presplit_traits traits;
     pl_code code = presplit_new(name, &t->split, &traits, e);
     if (code != PL_OK) return pl_error_prefix(e, "%s", gguf_path(g));
     t->byte_level = !traits.spelled_as_text;
     t->ignore_merges = traits.ignore_merges;
     t->whole_breaks = traits.whole_breaks;
+    t->drop_spaces = traits.drops_spaces;
     t->always_bos = traits.always_bos;
     t->add_bos = traits.add_bos;
     t->add_sep = traits.add_sep;
@@ -94,7 +97,7 @@ static pl_code load_kind(tokenizer *t, const gguf *g, pl_error *e) {
     if (t->kind == NULL)
         return pl_fail(e, PL_ERR_UNSUPPORTED,
                        "%s: key 'tokenizer.ggml.model': found \"%.64s\", expected one that this "
-                       "build knows: llama, gpt2, gemma4, bert, t5",
+                       "build knows: llama, gpt2, gemma4, whitespace, bert, t5",
                        gguf_path(g), t->model);
     t->add_bos = t->kind->add_bos;
     t->add_eos = t->kind->add_eos;
@@ -190,8 +193,8 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
         text += at + size;
         n -= at + size;
     }
-    if (options.eos && t->add_eos && code == PL_OK) code = id_list_push(c->out, t->eos, c->e);
-    if (options.eos && t->add_sep && code == PL_OK) code = id_list_push(c->out, t->sep, c->e);
+    if (options.eos && (t->add_eos || t->add_sep) && code == PL_OK)
+        code = id_list_push(c->out, t->add_eos ? t->eos : t->sep, c->e);
     return code;
 }
 
