@@ -81,7 +81,7 @@ typedef struct {
     pl_code (*load)(tokenizer *t, const gguf *g, pl_error *e);
     /* `opens`: the text opens a sequence, and add_space is set. */
     pl_code (*encode)(encoder *c, const char *text, size_t n, bool opens);
-    int32_t bos, eos, unk, sep, pad; /* for files that do not name them; NO_TOKEN: none */
+    int32_t bos, eos, unk, sep, pad, mask; /* for files that do not give them; NO_TOKEN: none */
     bool add_bos, add_eos, add_sep, add_space;
     bool byte_level; /* pieces are spelled in bytes; otherwise in text with U+2581 for a space */
 } tokenizer_kind;
@@ -123,7 +123,8 @@ struct tokenizer {
 
     bool lower, strip;  /* WordPiece, BPE without spaces: in lower case; without accents */
 
-    int32_t bos, eos, unk, sep, pad, eot, eom;
+    int32_t bos, eos, unk, sep, pad, eot, eom, mask, cls; /* NO_TOKEN: none */
+    int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     bool add_bos, add_eos, add_sep;
     int32_t *eog; /* [n_eog] ascending */
     size_t n_eog;

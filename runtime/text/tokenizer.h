@@ -72,9 +72,12 @@ size_t tokenizer_size(const tokenizer *t);     /* vocabulary entries */
 bool tokenizer_is_eog(const tokenizer *t, int32_t id);
 
 typedef struct {
-    const char *model;     /* "llama", "gpt2", "gemma4", "bert", "t5" */
+    const char *model;     /* "llama", "gpt2", "gemma4", "whitespace", "bert", "t5" */
     const char *pre;       /* pre-split type, "" when none */
-    int32_t bos, eos, unk, sep, pad, eot, eom;  /* -1: none */
+    int32_t bos, eos, unk, sep, pad, eot, eom, mask, cls; /* -1: none */
+    /* Code models' ids for filling in the middle: prefix, suffix, middle, padding, repository, file.
+     */
+    int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     bool add_bos, add_eos, add_sep;
     const int32_t *eog; size_t n_eog;      /* all end-of-generation ids, ascending */
     const char *chat_template;             /* NULL: none */

@@ -1475,24 +1475,25 @@ static void eot_key(gguf_writer *w) {
 
 TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
     draft *d = draft_bytes("gpt-2");
-    int32_t turn, user, text;
+    int32_t turn, user, text, tag;
     tokenizer *t;
     tokenizer_info info;
     add_merge(d, 'a', 'b');
     turn = add(d, "<|im_end|>", TOKEN_CONTROL, 0);
     user = add(d, "<|endoftext|>", TOKEN_USER_DEFINED,
                0);                                /* a control token, whatever the file says */
-    text = add(d, "<|eot_id|>", TOKEN_NORMAL, 0); /* text, as the file says */
-    add(d, "</s>", TOKEN_NORMAL, 0);              /* a tag of HTML */
+    text = add(d, "<|eot_id|>", TOKEN_NORMAL, 0); /* stays text, and ends a generation */
+    tag = add(d, "</s>", TOKEN_NORMAL, 0);
     t = open_tokenizer(d);
     info = tokenizer_describe(t);
     assert_int_equal(info.eos, -1);
-    assert_int_equal(info.eot, turn);
-    assert_int_equal(info.n_eog, 2);
+    assert_int_equal(info.eot, text);
+    assert_int_equal(info.n_eog, 4);
     assert_int_equal(info.eog[0], turn);
     assert_int_equal(info.eog[1], user);
-    assert_true(tokenizer_is_eog(t, user));
-    assert_false(tokenizer_is_eog(t, text));
+    assert_true(tokenizer_is_eog(t, user) && tokenizer_is_eog(t, text) && tokenizer_is_eog(t, tag));
+    assert_int_equal(tokenizer_type(t, text), TOKEN_NORMAL);
+    EXPECT_TEXT(t, false, false, "<|eot_id|></s>", turn, text, tag);
     assert_false(tokenizer_is_eog(t, -1));
     assert_int_equal(tokenizer_type(t, user), TOKEN_CONTROL);
     assert_int_equal(encoded(t, "", 0, plain).n, 0);
@@ -1503,7 +1504,7 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
     t = make(d);
     info = tokenizer_describe(t);
     assert_int_equal(info.eot, 4);
-    assert_int_equal(info.n_eog, 5);
+    assert_int_equal(info.n_eog, 7);
     for (size_t i = 1; i < info.n_eog; i++) assert_true(info.eog[i - 1] < info.eog[i]);
     assert_true(tokenizer_is_eog(t, 4) && tokenizer_is_eog(t, 5) && tokenizer_is_eog(t, 9));
     assert_string_equal(info.chat_template, "{{ x }}");
@@ -1520,15 +1521,105 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
         tokenizer_free(t);
     }
 
-    d = draft_bytes("gpt-2"); /* Harmony: a message closes with <|end|>, the turn does not */
-    add_merge(d, 'a', 'b');
-    add(d, "<|end|>", TOKEN_CONTROL, 0);
-    add(d, "<|return|>", TOKEN_CONTROL, 0);
-    add(d, "<|call|>", TOKEN_CONTROL, 0);
-    t = make(d);
-    assert_false(tokenizer_is_eog(t, 257));
-    assert_true(tokenizer_is_eog(t, 258) && tokenizer_is_eog(t, 259));
-    tokenizer_free(t);
+}
+
+/* A message of Harmony's or Solar Open's closes with <|end|>, the turn does not: even where the file
+ * says that this is the end of a turn. */
+static void eot_257(gguf_writer *w) { gguf_add_u32(w, "tokenizer.ggml.eot_token_id", 257); }
+
+TEST(a_turn_of_several_messages_does_not_end_with_the_first) {
+    static const struct {
+        const char *a, *b;
+        bool ends;
+    } cases[] = {{"<|return|>", "<|call|>", false}, {"<|flush|>", "<|calls|>", false},
+                 {"<|return|>", "<|x|>", true},     {"<|call|>", "<|calls|>", true}};
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        draft *d = draft_bytes("gpt-2");
+        bool ends = cases[i / 2].ends;
+        tokenizer *t;
+        add_merge(d, 'a', 'b');
+        add(d, "<|end|>", i % 4 < 2 ? TOKEN_CONTROL : TOKEN_USER_DEFINED, 0);
+        add(d, cases[i / 2].a, TOKEN_CONTROL, 0);
+        add(d, cases[i / 2].b, TOKEN_CONTROL, 0);
+        if (i % 2) d->keys = eot_257;
+        t = make(d);
+        assert_int_equal(tokenizer_is_eog(t, 257), ends);
+        assert_true(tokenizer_is_eog(t, 258));
+        assert_int_equal(tokenizer_describe(t).eot, ends ? 257 : -1);
+        assert_int_equal(tokenizer_type(t, 257), TOKEN_CONTROL);
+        tokenizer_free(t);
+    }
+}
+
+/* Each of them ends a generation by its name alone: the list of llama.cpp. */
+TEST(every_name_of_an_end_is_known) {
+    static const char *const names[] = {
+        "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
+        "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
+        "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
+        "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", "[e~[",
+        /* and as the padding and the next file of code models */
+        "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>",
+        "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>"};
+    static const token_type types[] = {TOKEN_CONTROL, TOKEN_USER_DEFINED, TOKEN_NORMAL};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t k = 0; k < 6; k++) {
+            draft *d = k < 3 ? draft_bytes("qwen2") : draft_spm();
+            int32_t id;
+            tokenizer *t;
+            if (k < 3) add_merge(d, 'a', 'b');
+            if (k >= 3) d->types[2] = TOKEN_UNUSED, d->tokens[2].size = 1; /* its own </s> */
+            id = add(d, names[i], types[k % 3], 0);
+            t = make(d);
+            if (!tokenizer_is_eog(t, id)) fail_msg("%s of type %d", names[i], types[k % 3]);
+            assert_int_equal(tokenizer_describe(t).n_eog, k < 3 ? 1 : 2); /* SPM: its eos, 2 */
+            tokenizer_free(t);
+        }
+}
+
+static void all_keys(gguf_writer *w) {
+    static const char *const keys[] = {"bos", "eos", "eot", "eom", "unknown", "seperator",
+                                       "padding", "mask", "cls", "fim_pre", "fim_suf", "fim_mid",
+                                       "fim_pad", "fim_rep", "fim_sep"};
+    for (uint32_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[i]);
+        gguf_add_u32(w, key, 10 + i);
+    }
+}
+static void older_keys(gguf_writer *w) {
+    gguf_add_u32(w, "tokenizer.ggml.prefix_token_id", 30);
+    gguf_add_u32(w, "tokenizer.ggml.suffix_token_id", 31);
+    gguf_add_u32(w, "tokenizer.ggml.middle_token_id", 32);
+    gguf_add_u32(w, "tokenizer.ggml.padding_token_id", 999); /* as some files have it */
+    gguf_add_u32(w, "tokenizer.ggml.fim_sep_token_id", UINT32_MAX);
+}
+
+TEST(special_ids_come_from_keys_and_then_from_names) {
+    static const char *const fim[] = {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>",
+                                      "<|fim_pad|>",    "<|repo_name|>",  "<|file_sep|>"};
+    for (int i = 0; i < 3; i++) {
+        draft *d = draft_bytes("qwen2");
+        tokenizer_info info;
+        tokenizer *t;
+        add_merge(d, 'a', 'b');
+        for (size_t k = 0; k < 6; k++) add(d, fim[k], TOKEN_USER_DEFINED, 0);
+        d->keys = i == 0 ? NULL : i == 1 ? all_keys : older_keys;
+        t = make(d);
+        info = tokenizer_describe(t);
+        const int32_t got[] = {info.bos,     info.eos,     info.eot,     info.eom,     info.unk,
+                               info.sep,     info.pad,     info.mask,    info.cls,     info.fim_pre,
+                               info.fim_suf, info.fim_mid, info.fim_pad, info.fim_rep, info.fim_sep};
+        for (int32_t k = 0; k < 15; k++) {
+            int32_t named = k >= 9 ? 257 + k - 9 : -1;
+            int32_t expected = i == 1 ? 10 + k : i == 2 && k >= 9 && k < 12 ? 30 + k - 9 : named;
+            if (got[k] != expected) fail_msg("id %d is %d, expected %d", k, got[k], expected);
+        }
+        /* Text spells such a token only where the file gives the id: then it is one of many. */
+        assert_int_equal(tokenizer_type(t, 257), i == 0 ? TOKEN_CONTROL : TOKEN_USER_DEFINED);
+        assert_int_equal(tokenizer_is_eog(t, 22), i == 1); /* fim_pad */
+        tokenizer_free(t);
+    }
 }
 
 TEST(files_without_types_have_bytes_and_end_tokens_by_their_spelling) {
@@ -2024,6 +2115,9 @@ int main(void) {
         CASE(scores_may_be_integers),
         CASE(bos_is_added_when_the_model_wants_it_and_the_caller_too),
         CASE(generation_ends_at_the_ids_and_names_that_mean_it),
+        CASE(a_turn_of_several_messages_does_not_end_with_the_first),
+        CASE(every_name_of_an_end_is_known),
+        CASE(special_ids_come_from_keys_and_then_from_names),
         CASE(files_without_types_have_bytes_and_end_tokens_by_their_spelling),
         CASE(merges_that_cannot_apply_are_passed_over),
         CASE(pieces_are_known_by_bytes_and_by_spelling),
