@@ -103,6 +103,8 @@ struct tokenizer {
     atomic_uchar *settled; /* [n] does the piece, as a word, become itself: 0 unknown, SETTLED_* */
 
     special_trie special;
+    int32_t strips_front; /* the token that takes the white space in front of it, or NO_TOKEN */
+    bool strip_behind;    /* whether nearly all of them take that behind them */
 
     presplit *split;    /* byte-level: the words, */
     pair_table pairs;   /* their merges, */
@@ -197,6 +199,12 @@ pl_code special_build(tokenizer *t, pl_error *e);
  * longest wins, as in SentencePiece and Hugging Face's tokenizers. kinds: SPECIAL_*. */
 int32_t special_find(const tokenizer *t, const char *text, size_t n, unsigned kinds, size_t *at,
                      size_t *size);
+
+/* By the names in the file: which of them take white space out of the text. */
+void special_load_strips(tokenizer *t, const gguf *g);
+/* How much of text[0..n), in front of the token, is left; how much behind it goes. */
+size_t special_strip_front(const tokenizer *t, int32_t id, const char *text, size_t n);
+size_t special_strip_behind(const tokenizer *t, int32_t id, const char *text, size_t n);
 
 /* ---- presplit.c ---- */
 

@@ -125,6 +125,7 @@ pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e) {
     if (code == PL_OK) code = t->kind->load(t, g, e);
     if (code == PL_OK) code = special_build(t, e);
     if (code != PL_OK) goto fail;
+    special_load_strips(t, g);
     t->add_space = t->add_space && t->kind->load != bpe_load;
     *out = t;
     return PL_OK;
@@ -186,8 +187,9 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
     while (n != 0 && code == PL_OK) {
         size_t at = n, size = 0;
         int32_t id = special_find(t, text, n, kinds, &at, &size);
-        if (at != 0) {
-            code = t->kind->encode(c, text, at, at_start);
+        size_t before = special_strip_front(t, id, text, at);
+        if (before != 0) {
+            code = t->kind->encode(c, text, before, at_start);
             at_start = false;
         }
         if (id != NO_TOKEN && code == PL_OK) {
@@ -196,6 +198,9 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
         }
         text += at + size;
         n -= at + size;
+        size = special_strip_behind(t, id, text, n);
+        text += size;
+        n -= size;
     }
     if (options.eos && (t->add_eos || t->add_sep) && code == PL_OK)
         code = id_list_push(c->out, t->add_eos ? t->eos : t->sep, c->e);

@@ -45,7 +45,8 @@ typedef struct {
 } encode_options;
 
 /* Appends the ids of text[0..n) to *out. User-defined tokens are split off first, always, the
- * longest where several begin. A byte that the vocabulary has no token for becomes its unknown
+ * longest where several begin. Phi-3's user-defined and control tokens take the white space behind
+ * them, some embedding models' mask that in front of it. A byte that the vocabulary has no token for becomes its unknown
  * token, or nothing when there is none. On an error *out is as it was. Time is O(n log n) for any
  * text. */
 pl_code tokenizer_encode(const tokenizer *t, const char *text, size_t n, encode_options options,

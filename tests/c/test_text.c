@@ -1275,6 +1275,56 @@ TEST(control_tokens_are_found_only_when_asked_for) {
     tokenizer_free(t);
 }
 
+static void no_space_prefix(gguf_writer *w) {
+    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
+}
+static void named_phi(gguf_writer *w) {
+    gguf_add_string(w, "general.name", "Phi-3 mini", 10);
+    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
+}
+static void named_modern_bert(gguf_writer *w) {
+    gguf_add_string(w, "general.name", "modern-bert", 11);
+}
+static void of_jina(gguf_writer *w) {
+    gguf_add_string(w, "general.architecture", "jina-bert-v3", 12);
+}
+
+TEST(some_models_tokens_take_the_white_space_beside_them) {
+    draft *d = draft_spm();
+    int32_t a, user, space;
+    tokenizer *t;
+    a = add(d, "a", TOKEN_NORMAL, -1);
+    space = add(d, "\xE2\x96\x81", TOKEN_NORMAL, -1);
+    user = add(d, "<|user|>", TOKEN_CONTROL, 0);
+    add(d, "<|endoftext|>", TOKEN_CONTROL, 0);
+    d->keys = named_phi;
+    t = open_tokenizer(d);
+    EXPECT(t, "a <|user|>\n\t a<s> a<|endoftext|> <|user|> </s>\n", with_special, a, space, user, a,
+           1, space, a, user + 1, space, user, 2);
+    EXPECT(t, "<|user|>", with_special, user);
+    EXPECT(t, "a a", plain, a, space, a);
+    tokenizer_free(t);
+    d->keys = no_space_prefix;
+    t = make(d);
+    EXPECT(t, "<|user|> a", with_special, user, space, a);
+    tokenizer_free(t);
+
+    for (int i = 0; i < 4; i++) {
+        d = draft_bytes(i == 1 ? "jina-v2-es" : "gpt-2");
+        add_merge(d, 'a', 'b');
+        add(d, i == 0 ? "[MASK]" : "<mask>", TOKEN_CONTROL, 0);
+        d->keys = i == 0 ? named_modern_bert : i == 2 ? of_jina : NULL;
+        t = make(d);
+        if (i < 3) {
+            EXPECT(t, i == 0 ? "ab \n[MASK] a" : "ab \n<mask> a", with_special, 256, 257, ' ', 'a');
+            EXPECT(t, i == 0 ? "  [MASK]" : "  <mask>", with_special, 257);
+        } else {
+            EXPECT(t, "ab <mask> a", with_special, 256, ' ', 257, ' ', 'a');
+        }
+        tokenizer_free(t);
+    }
+}
+
 TEST(spm_text_never_becomes_a_control_or_byte_token_by_its_spelling) {
     draft *d = draft_spm();
     int32_t open, s;
@@ -1328,10 +1378,6 @@ TEST(llama_bpe_takes_a_word_that_is_a_token_as_it_is) {
         EXPECT(t, "abcc", plain, 256, 'c', 'c');
         tokenizer_free(t);
     }
-}
-
-static void no_space_prefix(gguf_writer *w) {
-    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
 }
 
 TEST(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence) {
@@ -2107,6 +2153,7 @@ int main(void) {
         CASE(characters_have_their_classes_and_mappings),
         CASE(user_defined_tokens_are_split_off_first_the_longest_at_a_place),
         CASE(control_tokens_are_found_only_when_asked_for),
+        CASE(some_models_tokens_take_the_white_space_beside_them),
         CASE(spm_text_never_becomes_a_control_or_byte_token_by_its_spelling),
         CASE(unused_tokens_are_never_produced),
         CASE(llama_bpe_takes_a_word_that_is_a_token_as_it_is),
