@@ -314,6 +314,7 @@ tokenizer_info tokenizer_describe(const tokenizer *t) {
                             .add_bos = t->add_bos,
                             .add_eos = t->add_eos,
                             .add_sep = t->add_sep,
+                            .add_space = t->add_space,
                             .eog = t->eog,
                             .n_eog = t->n_eog,
                             .chat_template = t->chat_template};

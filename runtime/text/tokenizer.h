@@ -41,7 +41,7 @@ typedef struct {
     bool special;       /* control tokens written in the text become their ids */
     bool bos;           /* put BOS in front when the model wants one (add_bos_token) */
     bool start;         /* the text opens a sequence: SentencePiece's leading space is added */
-    bool eos;           /* put EOS or SEP behind when the model wants them (add_eos, add_sep) */
+    bool eos;           /* put EOS behind when the model wants one (add_eos), or else SEP (add_sep) */
 } encode_options;
 
 /* Appends the ids of text[0..n) to *out. User-defined tokens are split off first, always, the
@@ -80,6 +80,7 @@ typedef struct {
      */
     int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     bool add_bos, add_eos, add_sep;
+    bool add_space;        /* in front of a text that opens a sequence */
     const int32_t *eog; size_t n_eog;      /* all end-of-generation ids, ascending */
     const char *chat_template;             /* NULL: none */
 } tokenizer_info;
