@@ -173,7 +173,7 @@ int spelling_to_byte(const char *s, size_t n);
  * written. */
 size_t unescape_spaces(const char *s, size_t n, char *out);
 
-/* tokenizer.ggml.scores, floats or integers, one for each token; NaN is refused. *scores is NULL
+/* tokenizer.ggml.scores, floats or integers, at least one for each token; NaN is refused. *scores is NULL
  * when the file has none. */
 pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores, pl_error *e);
 

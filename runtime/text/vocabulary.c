@@ -275,7 +275,7 @@ static size_t decode_piece(const tokenizer *t, uint8_t type, gguf_string s, char
 
 static pl_code wrong_count(const gguf *g, const char *key, uint64_t found, size_t n, pl_error *e) {
     return pl_fail(e, PL_ERR_FORMAT,
-                   "%s: key '%s': found %llu elements, expected %zu, one for each token",
+                   "%s: key '%s': found %llu elements, expected at least %zu, one for each token",
                    gguf_path(g), key, (unsigned long long)found, n);
 }
 
@@ -285,7 +285,7 @@ pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores
     bool integers = found != NULL && found->is_array && found->type == GGUF_I32;
     pl_code code = gguf_get_array(g, key, false, integers ? GGUF_I32 : GGUF_F32, scores, e);
     if (code != PL_OK || *scores == NULL) return code;
-    if ((*scores)->n != t->n) return wrong_count(g, key, (*scores)->n, t->n, e);
+    if ((*scores)->n < t->n) return wrong_count(g, key, (*scores)->n, t->n, e);
     for (size_t i = 0; i < t->n; i++)
         if (isnan(gguf_float_at(*scores, i)))
             return pl_fail(e, PL_ERR_FORMAT,
@@ -316,7 +316,7 @@ static pl_code load_pieces(tokenizer *t, const gguf *g, pl_error *e) {
                        "%s: key 'tokenizer.ggml.tokens': found %llu tokens, expected 1 to %d",
                        gguf_path(g), (unsigned long long)tokens->n, INT32_MAX);
     t->n = (size_t)tokens->n;
-    if (types != NULL && types->n != tokens->n)
+    if (types != NULL && types->n < tokens->n)
         return wrong_count(g, "tokenizer.ggml.token_type", types->n, t->n, e);
     t->type = mem_array(t->n, sizeof *t->type);
     if (t->type == NULL) goto no_memory;

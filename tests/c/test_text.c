@@ -1701,6 +1701,147 @@ TEST(merges_that_cannot_apply_are_passed_over) {
     tokenizer_free(t);
 }
 
+TEST(of_tokens_that_are_spelled_alike_the_first_counts) {
+    draft *d = draft_spm();
+    int32_t a, ab;
+    tokenizer *t;
+    a = add(d, "a", TOKEN_NORMAL, -3);
+    ab = add(d, "ab", TOKEN_NORMAL, -1);
+    add(d, "ab", TOKEN_NORMAL, 0);
+    add(d, "a", TOKEN_NORMAL, 0);
+    add(d, "<0x61>", TOKEN_BYTE, 0);
+    add(d, "<s>", TOKEN_CONTROL, 0);
+    t = make(d);
+    EXPECT(t, "aba<s>", with_special, ab, a, 1);
+    EXPECT_TEXT(t, false, false, "abaaaba", ab, a, ab + 3, ab + 1, ab + 2);
+    assert_int_equal(tokenizer_id(t, "ab", 2), ab);
+    tokenizer_free(t);
+
+    d = draft_bytes("gpt-2");
+    add_merge(d, 'a', 'b');
+    add_spelled(d, "ab", 2);
+    add_spelled(d, "a", 1);
+    t = make(d);
+    EXPECT(t, "aba", plain, 256, 'a');
+    EXPECT_TEXT(t, false, false, "aba", 257, 258);
+    tokenizer_free(t);
+}
+
+TEST(tokens_need_not_be_utf8) {
+    draft *d = draft_spm();
+    int32_t half, user, both;
+    tokenizer *t;
+    half = add(d, "\xFF", TOKEN_NORMAL, -1);
+    both = add(d, "\xFF\xC3", TOKEN_NORMAL, -1);
+    user = add(d, "\xC3\xA9\xFE", TOKEN_USER_DEFINED, 0);
+    t = make(d);
+    EXPECT(t, "\xFF" "a\xFF\xC3\xC3\xA9\xFE", plain, half, 3 + 'a', both, user);
+    EXPECT_TEXT(t, false, false, "\xFF\xFF\xC3\xC3\xA9\xFE", half, both, user);
+    tokenizer_free(t);
+
+    d = draft_bytes("gpt-2"); /* a piece that is no spelling: a name, which no text becomes */
+    add_merge(d, 'a', 'b');
+    add(d, "\xC4", TOKEN_NORMAL, 0);
+    user = add(d, "\xFF-", TOKEN_USER_DEFINED, 0);
+    t = make(d);
+    EXPECT(t, "\xC4\xFF-", plain, 0xC4, user);
+    EXPECT_TEXT(t, false, false, "\xC4\xFF-", 257, user);
+    tokenizer_free(t);
+}
+
+static void long_arrays(gguf_writer *w) {
+    int32_t types[300];
+    float scores[300] = {0};
+    for (size_t i = 0; i < 300; i++) types[i] = i < 3 || i > 258 ? TOKEN_NORMAL : TOKEN_BYTE;
+    scores[260] = -1;
+    gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, types, 300);
+    gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, scores, 300);
+}
+
+TEST(arrays_may_be_longer_than_the_vocabulary) {
+    draft *d = draft_spm();
+    tokenizer *t;
+    add(d, "ab", TOKEN_NORMAL, 0);
+    add(d, "bc", TOKEN_NORMAL, 0);
+    d->no_types = d->no_scores = true;
+    d->keys = long_arrays;
+    t = make(d);
+    EXPECT(t, "abc", plain, 259, 3 + 'c');
+    tokenizer_free(t);
+}
+
+/* Whatever the tokens, types, scores and merges are: the file is refused by the name of a key, or
+ * any text becomes ids and any ids become text. */
+TEST(vocabularies_of_noise_load_or_are_refused_by_name) {
+    static const char *const models[] = {"llama", "gpt2", "gemma4", "bert", "t5", "whitespace"};
+    static const char *const names[] = {"<s>", "</s>", "<unk>", "<|im_end|>", "<|end|>", "<|call|>",
+                                        "<|return|>", "<0x41>", "<0xFF>", "\xE2\x96\x81", " ", "",
+                                        "\xE2\x96", "a b", "[PAD]", "<|tool_response>"};
+    int loaded = 0, refused = 0;
+    for (int round = 0; round < 600; round++) {
+        const char *model = models[round % 6];
+        const char *pre = strcmp(model, "whitespace") == 0 ? model
+                          : strcmp(model, "gpt2") == 0     ? pre_types()[below(20)]
+                                                           : NULL;
+        draft *d = draft_new(model, pre);
+        tokenizer *t = NULL;
+        pl_error e;
+        gguf *g;
+        d->no_types = below(4) == 0;
+        d->no_scores = below(4) == 0;
+        if (below(2))
+            for (int b = 0; b < 256; b++) {
+                char name[8];
+                unsigned char byte = (unsigned char)b;
+                snprintf(name, sizeof name, "<0x%02X>", b);
+                if (strcmp(model, "gpt2") == 0)
+                    add_spelled(d, &byte, 1);
+                else
+                    add(d, name, below(9) ? TOKEN_BYTE : TOKEN_NORMAL, 0);
+            }
+        for (size_t n = 1 + below(60); n > 0; n--) {
+            char s[24];
+            size_t size = below(3) ? random_bytes(s, sizeof s) : 0;
+            const char *name = names[below(sizeof names / sizeof *names)];
+            token_type type = (token_type)below(below(8) ? 6 : 8);
+            float score = below(20) ? -(float)below(20) : below(2) ? INFINITY : -INFINITY;
+            if (below(3) == 0)
+                add(d, name, type, score);
+            else
+                add_token(d, s, size, type, score);
+        }
+        for (size_t n = below(40); n > 0; n--) {
+            char line[64];
+            gguf_string a = d->tokens[below(d->n)], b = d->tokens[below(d->n)];
+            memcpy(line, a.data, a.size);
+            line[a.size] = below(9) ? ' ' : 'x';
+            memcpy(line + a.size + 1, b.data, b.size);
+            d->merges[d->n_merges++] = copied(line, a.size + 1 + b.size);
+        }
+        g = draft_open(d);
+        if (tokenizer_new(g, &t, &e) != PL_OK) {
+            assert_non_null(strstr(e.message, "key 'tokenizer.ggml."));
+            refused++;
+        } else {
+            loaded++;
+        }
+        for (int i = 0; i < 20 && t != NULL; i++) {
+            char s[200];
+            size_t n = random_bytes(s, sizeof s);
+            id_list ids = encoded(t, s, n, (encode_options){.special = i % 2 == 0, .start = true});
+            text_buffer b = {NULL, 0, 0};
+            for (size_t k = 0; k < d->n; k++) id_list_push(&ids, (int32_t)k, NULL);
+            assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, i % 3 == 0, true, &b, NULL), PL_OK);
+            id_list_free(&ids);
+            text_free(&b);
+        }
+        tokenizer_free(t);
+        gguf_close(g);
+        draft_free(d);
+    }
+    assert_true(loaded > 100 && refused > 20);
+}
+
 TEST(pieces_are_known_by_bytes_and_by_spelling) {
     draft *d = draft_bytes("gpt-2");
     tokenizer *t;
@@ -2167,6 +2308,10 @@ int main(void) {
         CASE(special_ids_come_from_keys_and_then_from_names),
         CASE(files_without_types_have_bytes_and_end_tokens_by_their_spelling),
         CASE(merges_that_cannot_apply_are_passed_over),
+        CASE(of_tokens_that_are_spelled_alike_the_first_counts),
+        CASE(tokens_need_not_be_utf8),
+        CASE(arrays_may_be_longer_than_the_vocabulary),
+        CASE(vocabularies_of_noise_load_or_are_refused_by_name),
         CASE(pieces_are_known_by_bytes_and_by_spelling),
         CASE(a_bad_id_leaves_the_output_as_it_was),
         CASE(wrong_metadata_is_refused_by_name),
