@@ -66,6 +66,7 @@ pl_code bpe_load(tokenizer *t, const gguf *g, pl_error *e) {
         code = gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &t->lower, e);
     if (code != PL_OK) return code;
     if (!t->byte_level) load_byte_ids(t);
+    t->words_apart = !t->byte_level && have_words_apart(t);
     for (size_t i = 0; i < 256 && t->byte_level; i++) {
         char byte = (char)i;
         t->byte_id[i] = piece_find(t, &t->words, &byte, 1);
@@ -157,6 +158,18 @@ static pl_code encode_word(void *context, const char *s, size_t n) {
     return PL_OK;
 }
 
+/* Where pieces are spelled as text, what the regexes leave may be a whole line. */
+static pl_code encode_line(void *context, const char *s, size_t n) {
+    const encoder *c = context;
+    pl_code code = PL_OK;
+    if (!c->t->words_apart) return encode_word(context, s, n);
+    for (size_t i = 0, end; i < n && code == PL_OK; i = end) {
+        end = word_end(s, n, i);
+        code = encode_word(context, s + i, end - i);
+    }
+    return code;
+}
+
 /* How many bytes from the start of s are UTF-8 characters. */
 static size_t valid_run(const char *s, size_t n) {
     size_t i = 0;
@@ -216,6 +229,7 @@ static pl_code unmark(encoder *c, const char **text, size_t *n) {
 }
 
 pl_code bpe_encode(encoder *c, const char *text, size_t n, bool opens) {
+    presplit_piece piece = c->t->byte_level ? encode_word : encode_line;
     (void)opens; /* no space goes in front */
     if (!c->t->byte_level && n != 0) {
         pl_code code = c->t->lower ? lower(c, &text, &n) : PL_OK;
@@ -224,7 +238,7 @@ pl_code bpe_encode(encoder *c, const char *text, size_t n, bool opens) {
     }
     while (n != 0) {
         size_t valid = valid_run(text, n), bad = bad_run(text + valid, n - valid);
-        pl_code code = presplit_run(c->t->split, &c->split, text, valid, encode_word, c, c->e);
+        pl_code code = presplit_run(c->t->split, &c->split, text, valid, piece, c, c->e);
         if (code == PL_OK && bad != 0) code = encode_word(c, text + valid, bad);
         if (code != PL_OK) return code;
         text += valid + bad;

@@ -115,7 +115,7 @@ struct tokenizer {
 
     uint32_t *priority; /* SentencePiece: [n] the order in which pieces are formed, lowest first */
     bool add_space;     /* a space goes in front of a text that opens a sequence */
-    bool words_apart;   /* no piece has a space behind another character: words encode one by one */
+    bool words_apart;   /* not byte-level: words encode one by one (have_words_apart) */
 
     piece_trie pieces;  /* Unigram: the words, */
     float *score;       /* [n] their scores, */
@@ -172,6 +172,17 @@ int spelling_to_byte(const char *s, size_t n);
 /* Turns U+2581, which stands for a space in SentencePiece vocabularies, into one. Returns the bytes
  * written. */
 size_t unescape_spaces(const char *s, size_t n, char *out);
+
+/* Has no piece a space behind another character? Then none reaches across the start of a word, and
+ * words can be encoded one by one. SentencePiece's training sees to that. */
+bool have_words_apart(const tokenizer *t);
+/* The end of the word that starts at s[i]: its spaces, and what follows them up to the next. */
+static inline size_t word_end(const char *s, size_t n, size_t i) {
+    const char *space;
+    while (i < n && s[i] == ' ') i++;
+    space = i < n ? memchr(s + i, ' ', n - i) : NULL;
+    return space != NULL ? (size_t)(space - s) : n;
+}
 
 /* tokenizer.ggml.scores, floats or integers, at least one for each token; NaN is refused. *scores is NULL
  * when the file has none. */

@@ -294,6 +294,15 @@ pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores
     return PL_OK;
 }
 
+bool have_words_apart(const tokenizer *t) {
+    for (size_t i = 0; i < t->n; i++) {
+        gguf_string piece = piece_of(t, (int32_t)i);
+        for (size_t k = 1; t->type[i] == TOKEN_NORMAL && k < piece.size; k++)
+            if (piece.data[k] == ' ' && piece.data[k - 1] != ' ') return false;
+    }
+    return true;
+}
+
 void load_byte_ids(tokenizer *t) {
     for (size_t i = 0; i < 256; i++) t->byte_id[i] = NO_TOKEN;
     for (size_t i = 0; i < t->n; i++) {

@@ -823,6 +823,15 @@ TEST(long_runs_are_encoded_whole) {
     free(s);
 }
 
+/* Is there a space behind another character, as words that are encoded one by one do not have? */
+static bool has_inner_space(const char *s, size_t n) {
+    for (size_t i = 1; i + 3 <= n; i++)
+        if (memcmp(s + i, "\xE2\x96\x81", 3) == 0 &&
+            (i < 3 || memcmp(s + i - 3, "\xE2\x96\x81", 3) != 0))
+            return true;
+    return false;
+}
+
 /* ---- Gemma 4: merges over characters ---- */
 
 static void gemma_bos(gguf_writer *w) {
@@ -839,11 +848,17 @@ TEST(gemma4_merges_characters_by_the_list) {
         d->keys = gemma_bos;
         for (size_t i = 0; i < 4; i++) add(d, characters[i], TOKEN_NORMAL, 0);
         for (size_t i = 0; i < 50; i++) {
+            gguf_string x, y;
             int32_t a, b;
+            char both[64];
             do {
                 a = (int32_t)(259 + below(d->n - 259));
                 b = (int32_t)(259 + below(d->n - 259));
-            } while (d->tokens[a].size + d->tokens[b].size > 24);
+                x = d->tokens[a], y = d->tokens[b];
+                memcpy(both, x.data, x.size);
+                memcpy(both + x.size, y.data, y.size);
+            } while (x.size + y.size > 24 ||
+                     (round % 2 && has_inner_space(both, x.size + y.size)));
             add_merge(d, a, b);
         }
         t = open_tokenizer(d);
@@ -965,16 +980,20 @@ static void unigram_keys(gguf_writer *w) {
 }
 
 TEST(unigram_finds_the_best_of_all_ways) {
+    static const char *const characters[] = {"a", "b", "c", "\xE2\x96\x81", "z"};
     for (size_t round = 0; round < 12; round++) {
         draft *d = draft_unigram();
         tokenizer *t;
         double low = 0;
         d->keys = unigram_keys;
-        for (size_t i = 0; i < 25; i++) {
-            char piece[8] = "";
+        add(d, characters[3], TOKEN_NORMAL, -2 - 0x1p-21f);
+        for (size_t i = 0; i < 30; i++) {
+            char piece[24] = "";
             size_t n = 1 + below(5);
-            for (size_t k = 0; k < n; k++) piece[k] = "abc"[below(3)];
-            if (token_spelled(d, piece, n) >= 0) continue;
+            for (size_t k = 0; k < n; k++) strcat(piece, characters[below(4)]);
+            n = strlen(piece);
+            if (token_spelled(d, piece, n) >= 0 || (round % 2 && has_inner_space(piece, n)))
+                continue;
             /* no two sums are the same: each score has a bit of its own, exact in binary */
             add_token(d, piece, n, TOKEN_NORMAL,
                       -(float)(1 + below(12)) - ldexpf(1, -(int)(1 + d->n % 20)));
@@ -982,12 +1001,17 @@ TEST(unigram_finds_the_best_of_all_ways) {
         }
         t = open_tokenizer(d);
         for (size_t i = 0; i < 60; i++) {
-            char s[16];
-            ways w = {.d = d, .s = s, .n = below(14), .unknown = low - 10, .best_score = -INFINITY};
-            for (size_t k = 0; k < w.n; k++) s[k] = "abcz"[below(8) ? below(3) : 3];
-            s[w.n] = '\0';
+            char text[16] = "", marked[40] = "";
+            ways w = {.d = d, .s = marked, .unknown = low - 10, .best_score = -INFINITY};
+            for (size_t k = below(10); k > 0; k--) {
+                size_t c = below(8) ? below(4) : 4;
+                strcat(text, c == 3 ? " " : characters[c]);
+                strcat(marked, characters[c]);
+            }
+            w.n = strlen(marked);
             try_ways(&w, 0, 0, 0);
-            expect_ids(t, s, plain, w.best, w.n_best);
+            expect_ids(t, text, plain, w.best, w.n_best); /* and once more, with what that settled */
+            expect_ids(t, text, plain, w.best, w.n_best);
         }
         tokenizer_free(t);
         draft_free(d);
