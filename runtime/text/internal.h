@@ -184,8 +184,8 @@ static inline size_t word_end(const char *s, size_t n, size_t i) {
     return space != NULL ? (size_t)(space - s) : n;
 }
 
-/* tokenizer.ggml.scores, floats or integers, at least one for each token; NaN is refused. *scores is NULL
- * when the file has none. */
+/* tokenizer.ggml.scores, floats or integers, at least one for each token; NaN is refused. *scores
+ * is NULL when the file has none. */
 pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores, pl_error *e);
 
 /* ---- special.c ---- */

@@ -177,7 +177,10 @@ pl_code encode_bytes(encoder *c, const char *s, size_t n) {
 }
 
 /* Special tokens first, then what lies between them. Control tokens have no text, so the leading
- * space goes to the first text behind them; a user-defined token is text, and gets none. */
+ * space goes to the first text behind them; a user-defined token is text, and gets none. Where the
+ * text may spell control tokens, each token found opens a sequence for the text behind it, as in
+ * llama.cpp and in the tokenizer.json of Llama 2 and Mistral. Otherwise none does, and decode undoes
+ * encode (llama.cpp's adds a space behind a user-defined token there, too). */
 static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options options) {
     const tokenizer *t = c->t;
     bool at_start = options.start && t->add_space;
@@ -194,7 +197,8 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
         }
         if (id != NO_TOKEN && code == PL_OK) {
             code = id_list_push(c->out, id, c->e);
-            if (t->type[id] == TOKEN_USER_DEFINED) at_start = false;
+            if (options.special) at_start = t->add_space;
+            else if (t->type[id] == TOKEN_USER_DEFINED) at_start = false;
         }
         text += at + size;
         n -= at + size;
@@ -314,7 +318,7 @@ tokenizer_info tokenizer_describe(const tokenizer *t) {
                             .add_bos = t->add_bos,
                             .add_eos = t->add_eos,
                             .add_sep = t->add_sep,
-                            .add_space = t->add_space,
+                            .add_space = t->add_space && t->kind->load != wordpiece_load,
                             .eog = t->eog,
                             .n_eog = t->n_eog,
                             .chat_template = t->chat_template};

@@ -151,7 +151,7 @@ static const struct {
     {"<EOT>", FIELD(eot), true},
     {"_<EOT>", FIELD(eot), true},
     {"[EOT]", FIELD(eot), true},
-    {"<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", FIELD(eot), true},
+    {"<｜end▁of▁sentence｜>", FIELD(eot), true},
     {"<end_of_utterance>", FIELD(eot), true},
     {"<|eom_id|>", FIELD(eom), true},
     {"<|return|>", NO_FIELD, true},
@@ -167,7 +167,7 @@ static const struct {
     {"<|fim_prefix|>", FIELD(fim_pre), false},
     {"<fim-prefix>", FIELD(fim_pre), false},
     {"<fim_prefix>", FIELD(fim_pre), false},
-    {"<\xEF\xBD\x9C" "fim\xE2\x96\x81" "begin\xEF\xBD\x9C>", FIELD(fim_pre), false},
+    {"<｜fim▁begin｜>", FIELD(fim_pre), false},
     {"<PRE>", FIELD(fim_pre), false},
     {SPACE_MARK "<PRE>", FIELD(fim_pre), false},
     {"<|code_prefix|>", FIELD(fim_pre), false},
@@ -175,7 +175,7 @@ static const struct {
     {"<|fim_suffix|>", FIELD(fim_suf), false},
     {"<fim-suffix>", FIELD(fim_suf), false},
     {"<fim_suffix>", FIELD(fim_suf), false},
-    {"<\xEF\xBD\x9C" "fim\xE2\x96\x81hole\xEF\xBD\x9C>", FIELD(fim_suf), false},
+    {"<｜fim▁hole｜>", FIELD(fim_suf), false},
     {"<SUF>", FIELD(fim_suf), false},
     {SPACE_MARK "<SUF>", FIELD(fim_suf), false},
     {"<|code_suffix|>", FIELD(fim_suf), false},
@@ -183,7 +183,7 @@ static const struct {
     {"<|fim_middle|>", FIELD(fim_mid), false},
     {"<fim-middle>", FIELD(fim_mid), false},
     {"<fim_middle>", FIELD(fim_mid), false},
-    {"<\xEF\xBD\x9C" "fim\xE2\x96\x81" "end\xEF\xBD\x9C>", FIELD(fim_mid), false},
+    {"<｜fim▁end｜>", FIELD(fim_mid), false},
     {"<MID>", FIELD(fim_mid), false},
     {SPACE_MARK "<MID>", FIELD(fim_mid), false},
     {"<|code_middle|>", FIELD(fim_mid), false},
@@ -245,7 +245,8 @@ static pl_code type_of(const tokenizer *t, const gguf *g, const gguf_value *type
                        gguf_path(g), (int)(s.size < 40 ? s.size : 40), s.data, i);
     if (given == TOKEN_UNDEFINED) given = TOKEN_NORMAL;
     if (given == TOKEN_NORMAL && byte >= 0 && !t->byte_level) given = TOKEN_BYTE;
-    if ((given == TOKEN_USER_DEFINED || types == NULL) && is_control_name(g, s)) given = TOKEN_CONTROL;
+    if ((given == TOKEN_USER_DEFINED || types == NULL) && is_control_name(g, s))
+        given = TOKEN_CONTROL;
     *type = (uint8_t)given;
     return PL_OK;
 }

@@ -1416,9 +1416,11 @@ TEST(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence) {
     EXPECT(t, "a", plain, a);
     EXPECT(t, " a", at_start, space, space, a);
     expect_ids(t, "", at_start, NULL, 0);
-    /* Control tokens have no text: the text opens behind them. A user-defined token is text, and
-     * stays in front. */
-    EXPECT(t, "<s>a</s>a", ((encode_options){.special = true, .start = true}), 1, space, a, 2, a);
+    /* Behind each token that the text spells it opens again. Without control tokens, a user-defined
+     * one is text, and stays in front. */
+    EXPECT(t, "<s>a</s>a", ((encode_options){.special = true, .start = true}), 1, space, a, 2,
+           space, a);
+    EXPECT(t, "a<tag>a</s>", with_special, a, tag, space, a, 2);
     EXPECT(t, "<tag>a", at_start, tag, a);
     EXPECT_TEXT(t, false, true, "a", space, a);
     EXPECT_TEXT(t, false, false, " a", space, a);
@@ -1627,7 +1629,7 @@ TEST(every_name_of_an_end_is_known) {
         "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
         "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
         "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
-        "<\xEF\xBD\x9C" "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>", "[e~[",
+        "<｜end▁of▁sentence｜>", "[e~[",
         /* and as the padding and the next file of code models */
         "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>",
         "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>"};
