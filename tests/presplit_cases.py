@@ -32,6 +32,8 @@ KIMI = (r"(?V1)[\p{Han}]+"
 CJK = "[一-龥\u0800-一가-\ud7ff]+"
 DEEPSEEK_3 = ["\\p{N}{1,3}", "[一-龥\u3040-ゟ゠-ヿ]+"]
 DEEPSEEK_WORDS = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
+AFMOE_SCRIPTS = ("[一-\u9fff㐀-\u4dbf\uf900-\ufaff\u3040-ゟ゠-ヿ･-ﾟ⼀-\u2fdf"
+                 "เ-\u0e7f\u0e80-\u0effក-\u17ffက-႟ꩠ-ꩿꧠ-\ua9ff가-\ud7afᄀ-ᇿ]+")
 BLOOM = r" ?[^(\s|.,!?…。，、।۔،)]+"
 PUNCTUATION = r"[\p{P}$+<=>^~|`]+"
 # As runs of code points: several do not survive a tool that normalizes text.
@@ -93,6 +95,9 @@ TYPES = {
     "gemma4": [r"[^\n]+|[\n]+"],
     "sarvam-moe": [r"[^\n]+|[\n]+"],
     "default": [r"[\p{P}$+<=>^~|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+    "afmoe": [r"(?<=\p{N})(?=(?:\p{N}{3})*(?!\p{N}))", AFMOE_SCRIPTS,
+              DEEPSEEK_WORDS + r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"],
+    "whitespace": [r"\S+"],
 }
 
 TEXTS = [

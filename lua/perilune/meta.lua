@@ -104,12 +104,38 @@
 ---@field cause any what on_token raised
 ---@field traceback string? and the way there
 
+--- What a file says of its tokenizer. Ids that it does not have are nil.
+---@class perilune.TokenizerInfo
+---@field model string "llama", "gpt2", "gemma4", "whitespace", "bert", "t5"
+---@field pre string the pre-split type, "" when none is given
+---@field add_bos boolean
+---@field add_eos boolean
+---@field add_sep boolean
+---@field add_space_prefix boolean SentencePiece's leading space
+---@field eog integer[] the tokens that end a generation, ascending
+---@field bos integer?
+---@field eos integer?
+---@field eot integer? end of a turn
+---@field eom integer? end of a message
+---@field unk integer?
+---@field sep integer?
+---@field pad integer?
+---@field mask integer?
+---@field cls integer?
+---@field fim_pre integer? filling in the middle: prefix, suffix, middle, padding, repository, file
+---@field fim_suf integer?
+---@field fim_mid integer?
+---@field fim_pad integer?
+---@field fim_rep integer?
+---@field fim_sep integer?
+
 ---@class perilune.Model
 local Model = {}
 
---- Text to ids. Text never turns into control tokens, unless `special`.
+--- Text to ids. Text never turns into control tokens, unless `special`. `bos` and `eos` put the
+--- token there that the model wants in front and behind, if it wants one.
 ---@param text string
----@param options? {special?: boolean, bos?: boolean}
+---@param options? {special?: boolean, bos?: boolean, eos?: boolean}
 ---@return integer[]
 function Model:encode(text, options) end
 
@@ -133,6 +159,8 @@ function Model:id(piece) end
 ---@return boolean
 function Model:is_eog(id) end
 
+--- What the model is: arch, context, n_params, weight_types, chat_template, ...; `tokenizer` is a
+--- perilune.TokenizerInfo.
 ---@return table
 function Model:info() end
 

@@ -191,9 +191,9 @@ int bind_load(lua_State *L) {
 
 /* ---- text and tokens ---- */
 
-/* model:encode(text [, {special = false, bos = false}]) --> ids */
+/* model:encode(text [, {special = false, bos = false, eos = false}]) --> ids */
 static int model_encode(lua_State *L) {
-    static const char *const allowed[] = {"special", "bos", NULL};
+    static const char *const allowed[] = {"special", "bos", "eos", NULL};
     model_handle *m = bind_check_model(L, 1);
     encode_options o = {.start = true};
     size_t n;
@@ -205,6 +205,7 @@ static int model_encode(lua_State *L) {
     if (bind_options_at(L, 3, "encode", allowed)) {
         o.special = bind_boolean_option(L, 3, "special", false);
         o.bos = bind_boolean_option(L, 3, "bos", false);
+        o.eos = bind_boolean_option(L, 3, "eos", false);
     }
     scratch *s = bind_scratch(L);
     if (tokenizer_encode(engine_model(bind_engine(L, m))->tok, text, n, o, &s->ids, &e) != PL_OK)
@@ -284,21 +285,31 @@ static void set_id(lua_State *L, const char *key, int32_t id) {
 
 static void push_tokenizer_info(lua_State *L, model_handle *m) {
     tokenizer_info t = tokenizer_describe(engine_model(bind_engine(L, m))->tok);
-    lua_createtable(L, 0, 12);
+    lua_createtable(L, 0, 24);
     lua_createtable(L, (int)t.n_eog, 0);
     t = tokenizer_describe(engine_model(bind_engine(L, m))->tok);
     bind_push_ids(L, t.eog, t.n_eog);
     lua_setfield(L, -2, "eog");
-    lua_pushboolean(L, t.add_bos);
-    lua_setfield(L, -2, "add_bos");
-    lua_pushboolean(L, t.add_eos);
-    lua_setfield(L, -2, "add_eos");
-    set_id(L, "bos", t.bos);
-    set_id(L, "eos", t.eos);
-    set_id(L, "unk", t.unk);
-    set_id(L, "pad", t.pad);
-    set_id(L, "eot", t.eot);
-    set_id(L, "eom", t.eom);
+    const struct {
+        const char *name;
+        bool value;
+    } flags[] = {{"add_bos", t.add_bos},
+                 {"add_eos", t.add_eos},
+                 {"add_sep", t.add_sep},
+                 {"add_space_prefix", t.add_space}};
+    const struct {
+        const char *name;
+        int32_t id;
+    } ids[] = {{"bos", t.bos},         {"eos", t.eos},         {"eot", t.eot},
+               {"eom", t.eom},         {"unk", t.unk},         {"sep", t.sep},
+               {"pad", t.pad},         {"mask", t.mask},       {"cls", t.cls},
+               {"fim_pre", t.fim_pre}, {"fim_suf", t.fim_suf}, {"fim_mid", t.fim_mid},
+               {"fim_pad", t.fim_pad}, {"fim_rep", t.fim_rep}, {"fim_sep", t.fim_sep}};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+        lua_pushboolean(L, flags[i].value);
+        lua_setfield(L, -2, flags[i].name);
+    }
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) set_id(L, ids[i].name, ids[i].id);
     set_string(L, "model", tokenizer_describe(engine_model(bind_engine(L, m))->tok).model);
     set_string(L, "pre", tokenizer_describe(engine_model(bind_engine(L, m))->tok).pre);
 }

@@ -1,10 +1,10 @@
-/* bpe.c: BPE by a list of merges (tokenizer.ggml.model "gpt2", "gemma4"): a text is cut into words
- * (presplit.c), a word is its bytes, and the bytes are merged by the vocabulary's list, the first
- * of the list first, leftmost first. Where pieces are spelled as text (Gemma 4), a word is its
- * characters instead, a space is U+2581, and a character without a token becomes its bytes' tokens.
- * It owns the table of merges inside struct tokenizer. The invariant:
- * the ids of a text stand for its bytes, all of them that the vocabulary has tokens for, whether
- * they are UTF-8 or not.
+/* bpe.c: BPE by a list of merges (tokenizer.ggml.model "gpt2", "gemma4", "whitespace"): a text is
+ * cut into words (presplit.c), a word is its bytes, and the bytes are merged by the vocabulary's
+ * list, the first of the list first, leftmost first. Where pieces are spelled as text (Gemma 4), a
+ * word is its characters instead, a space is U+2581, and a character without a token becomes its
+ * bytes' tokens. It owns the table of merges inside struct tokenizer. The invariant: the ids of a
+ * text stand for its bytes, all of them that the vocabulary has tokens for, whether they are UTF-8
+ * or not; white space and case go only where a pre-split type says so.
  *
  * Bytes that are not UTF-8 are no concern of the regexes: each longest run of them is a word of its
  * own, and the texts before and behind it are cut as two texts. */
@@ -62,7 +62,11 @@ pl_code bpe_load(tokenizer *t, const gguf *g, pl_error *e) {
         return pl_fail(e, PL_ERR_FORMAT,
                        "%s: key 'tokenizer.ggml.merges': found %llu merges, expected fewer than %u",
                        gguf_path(g), (unsigned long long)merges->n, UINT32_MAX / 2);
+    if (t->drop_spaces)
+        code = gguf_get_bool(g, "tokenizer.ggml.normalizer.lowercase", false, &t->lower, e);
+    if (code != PL_OK) return code;
     if (!t->byte_level) load_byte_ids(t);
+    t->words_apart = !t->byte_level && have_words_apart(t);
     for (size_t i = 0; i < 256 && t->byte_level; i++) {
         char byte = (char)i;
         t->byte_id[i] = piece_find(t, &t->words, &byte, 1);
@@ -119,11 +123,19 @@ static bool is_breaks(const char *s, size_t n) {
     return n == 0;
 }
 
+/* A word of presplit.c's is white space throughout, or has none. */
+static bool is_space(const char *s, size_t n) {
+    uint32_t point;
+    utf8_decode(s, n, &point);
+    return point != UTF8_BAD && unicode_is_space(point);
+}
+
 static pl_code encode_word(void *context, const char *s, size_t n) {
     encoder *c = context;
     const tokenizer *t = c->t;
     merge_space *m = &c->symbols;
     pl_code code;
+    if (t->drop_spaces && is_space(s, n)) return PL_OK;
     int32_t whole = n <= t->longest ? piece_find(t, &t->words, s, n) : NO_TOKEN;
     if (whole != NO_TOKEN) {
         bool taken = t->ignore_merges || n == 1 || (t->whole_breaks && is_breaks(s, n)) ||
@@ -144,6 +156,18 @@ static pl_code encode_word(void *context, const char *s, size_t n) {
         if (code != PL_OK) return code;
     }
     return PL_OK;
+}
+
+/* Where pieces are spelled as text, what the regexes leave may be a whole line. */
+static pl_code encode_line(void *context, const char *s, size_t n) {
+    const encoder *c = context;
+    pl_code code = PL_OK;
+    if (!c->t->words_apart) return encode_word(context, s, n);
+    for (size_t i = 0, end; i < n && code == PL_OK; i = end) {
+        end = word_end(s, n, i);
+        code = encode_word(context, s + i, end - i);
+    }
+    return code;
 }
 
 /* How many bytes from the start of s are UTF-8 characters. */
@@ -175,6 +199,25 @@ static size_t bad_run(const char *s, size_t n) {
     return i;
 }
 
+/* The text in lower case, in the encoder's memory. */
+static pl_code lower(encoder *c, const char **text, size_t *n) {
+    text_buffer *b = &c->made;
+    pl_code code = PL_OK;
+    b->n = 0;
+    for (size_t i = 0, length; i < *n && code == PL_OK; i += length) {
+        char character[4];
+        uint32_t point;
+        length = utf8_decode(*text + i, *n - i, &point);
+        if (point == UTF8_BAD)
+            code = text_append(b, *text + i, length, c->e);
+        else
+            code = text_append(b, character, utf8_encode(unicode_lower(point), character), c->e);
+    }
+    *text = b->data;
+    *n = b->n;
+    return code;
+}
+
 /* The text with spaces for U+2581, in the encoder's memory. */
 static pl_code unmark(encoder *c, const char **text, size_t *n) {
     text_buffer *b = &c->text;
@@ -186,14 +229,16 @@ static pl_code unmark(encoder *c, const char **text, size_t *n) {
 }
 
 pl_code bpe_encode(encoder *c, const char *text, size_t n, bool opens) {
+    presplit_piece piece = c->t->byte_level ? encode_word : encode_line;
     (void)opens; /* no space goes in front */
     if (!c->t->byte_level && n != 0) {
-        pl_code code = unmark(c, &text, &n);
+        pl_code code = c->t->lower ? lower(c, &text, &n) : PL_OK;
+        if (code == PL_OK) code = unmark(c, &text, &n);
         if (code != PL_OK) return code;
     }
     while (n != 0) {
         size_t valid = valid_run(text, n), bad = bad_run(text + valid, n - valid);
-        pl_code code = presplit_run(c->t->split, &c->split, text, valid, encode_word, c, c->e);
+        pl_code code = presplit_run(c->t->split, &c->split, text, valid, piece, c, c->e);
         if (code == PL_OK && bad != 0) code = encode_word(c, text + valid, bad);
         if (code != PL_OK) return code;
         text += valid + bad;

@@ -81,7 +81,7 @@ typedef struct {
     pl_code (*load)(tokenizer *t, const gguf *g, pl_error *e);
     /* `opens`: the text opens a sequence, and add_space is set. */
     pl_code (*encode)(encoder *c, const char *text, size_t n, bool opens);
-    int32_t bos, eos, unk, sep, pad; /* for files that do not name them; NO_TOKEN: none */
+    int32_t bos, eos, unk, sep, pad, mask; /* for files that do not give them; NO_TOKEN: none */
     bool add_bos, add_eos, add_sep, add_space;
     bool byte_level; /* pieces are spelled in bytes; otherwise in text with U+2581 for a space */
 } tokenizer_kind;
@@ -103,16 +103,19 @@ struct tokenizer {
     atomic_uchar *settled; /* [n] does the piece, as a word, become itself: 0 unknown, SETTLED_* */
 
     special_trie special;
+    int32_t strips_front; /* the token that takes the white space in front of it, or NO_TOKEN */
+    bool strip_behind;    /* whether nearly all of them take that behind them */
 
     presplit *split;    /* byte-level: the words, */
     pair_table pairs;   /* their merges, */
     bool ignore_merges; /* whether a word that is a token is taken as it is, */
     bool whole_breaks;  /* or one of line breaks only; */
+    bool drop_spaces;   /* whether white space has no tokens; */
     bool always_bos;    /* add_bos, whatever the file says */
 
     uint32_t *priority; /* SentencePiece: [n] the order in which pieces are formed, lowest first */
     bool add_space;     /* a space goes in front of a text that opens a sequence */
-    bool words_apart;   /* no piece has a space behind another character: words encode one by one */
+    bool words_apart;   /* not byte-level: words encode one by one (have_words_apart) */
 
     piece_trie pieces;  /* Unigram: the words, */
     float *score;       /* [n] their scores, */
@@ -120,9 +123,10 @@ struct tokenizer {
     charsmap *map;      /* the normalization (NULL: none), */
     bool merge_spaces;  /* and whether spaces become one, and none at the ends */
 
-    bool lower, strip;  /* WordPiece: in lower case; without accents */
+    bool lower, strip;  /* WordPiece, BPE without spaces: in lower case; without accents */
 
-    int32_t bos, eos, unk, sep, pad, eot, eom;
+    int32_t bos, eos, unk, sep, pad, eot, eom, mask, cls; /* NO_TOKEN: none */
+    int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     bool add_bos, add_eos, add_sep;
     int32_t *eog; /* [n_eog] ascending */
     size_t n_eog;
@@ -169,8 +173,19 @@ int spelling_to_byte(const char *s, size_t n);
  * written. */
 size_t unescape_spaces(const char *s, size_t n, char *out);
 
-/* tokenizer.ggml.scores, floats or integers, one for each token; NaN is refused. *scores is NULL
- * when the file has none. */
+/* Has no piece a space behind another character? Then none reaches across the start of a word, and
+ * words can be encoded one by one. SentencePiece's training sees to that. */
+bool have_words_apart(const tokenizer *t);
+/* The end of the word that starts at s[i]: its spaces, and what follows them up to the next. */
+static inline size_t word_end(const char *s, size_t n, size_t i) {
+    const char *space;
+    while (i < n && s[i] == ' ') i++;
+    space = i < n ? memchr(s + i, ' ', n - i) : NULL;
+    return space != NULL ? (size_t)(space - s) : n;
+}
+
+/* tokenizer.ggml.scores, floats or integers, at least one for each token; NaN is refused. *scores
+ * is NULL when the file has none. */
 pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores, pl_error *e);
 
 /* ---- special.c ---- */
@@ -196,6 +211,12 @@ pl_code special_build(tokenizer *t, pl_error *e);
 int32_t special_find(const tokenizer *t, const char *text, size_t n, unsigned kinds, size_t *at,
                      size_t *size);
 
+/* By the names in the file: which of them take white space out of the text. */
+void special_load_strips(tokenizer *t, const gguf *g);
+/* How much of text[0..n), in front of the token, is left; how much behind it goes. */
+size_t special_strip_front(const tokenizer *t, int32_t id, const char *text, size_t n);
+size_t special_strip_behind(const tokenizer *t, int32_t id, const char *text, size_t n);
+
 /* ---- presplit.c ---- */
 
 typedef pl_code (*presplit_piece)(void *context, const char *s, size_t n);
@@ -205,6 +226,7 @@ typedef struct {
     bool add_sep;             /* SEP behind the text, unless the file says otherwise */
     bool spelled_as_text;     /* pieces are characters, with U+2581 for a space, not bytes */
     bool whole_breaks;        /* a word of line breaks that is a token is taken as it is */
+    bool drops_spaces;        /* white space has no tokens */
 } presplit_traits;
 
 /* By the name in tokenizer.ggml.pre; "" is "default". */

@@ -14,6 +14,11 @@
  * text is written in an equivalent form that does not; the row says which. (A run of n spaces costs
  * \s+(?!\S), \s*[\r\n]+ and the like O(n) once, because a match then takes the run: those stay.)
  *
+ * llama.cpp runs some of them in an engine that knows less, and its ids differ there: in o200k_base
+ * and Tekken, case beyond ASCII and marks (which cuts Hindi and Thai words at their vowel signs);
+ * Han characters by blocks instead of the script, for Kimi K2. Here the regex counts, as in the
+ * models' training.
+ *
  * Which characters are letters, PCRE2's version of Unicode says: 14.0 in PCRE2 10.42. */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -78,6 +83,14 @@ typedef struct {
 #define DEEPSEEK_CJK "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+"
 #define DEEPSEEK_WORDS                                                                             \
     "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
+
+/* Scripts without spaces, in llama.cpp's row for arcee-ai/Trinity-Tokenizer: ideographs, kana and
+ * their half-width forms, Kangxi radicals, Thai, Lao, Khmer, Myanmar with its extensions, Hangul. */
+#define AFMOE_SCRIPTS                                                                              \
+    "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{309f}"                \
+    "\\x{30a0}-\\x{30ff}\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}"                   \
+    "\\x{e80}-\\x{eff}\\x{1780}-\\x{17ff}\\x{1000}-\\x{109f}\\x{aa60}-\\x{aa7f}"                   \
+    "\\x{a9e0}-\\x{a9ff}\\x{ac00}-\\x{d7af}\\x{1100}-\\x{11ff}]+"
 
 /* bigscience/bloom, tokenizer.json. */
 #define BLOOM                                                                                      \
@@ -146,7 +159,8 @@ static const row rows[] = {
     /* Qwen/Qwen2-7B, tokenizer.json. Its NFC normalizer is left out, as in llama.cpp: text comes
      * back as it went in. stabilityai/stablelm-2-zephyr-1_6b, tencent/Hunyuan-A13B-Instruct and
      * xai-org/grok-2 have the same. */
-    {.names = "qwen2 deepseek-r1-qwen megrez kormo f2llmv2 stablelm2 hunyuan solar-open grok-2",
+    {.names = "qwen2 deepseek-r1-qwen megrez kormo f2llmv2 stablelm2 hunyuan solar-open grok-2 "
+              "openpangu",
      .regexes = {CL100K("\\p{N}")}},
     /* Qwen/Qwen3.5, tokenizer.json: marks belong to words. */
     {.names = "qwen35",
@@ -215,6 +229,15 @@ static const row rows[] = {
     {.names = "spark2_5",
      .regexes = {"\\p{N}{1,3}", DEEPSEEK_CJK,
                  DEEPSEEK_WORDS "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+", "\\p{N}"}},
+    /* arcee-ai/Trinity-Tokenizer, as llama.cpp cuts it (src/unicode.cpp): a cut behind a digit where
+     * 0, 3, 6, ... digits are left of its number, (?<=\p{N})(?=(\p{N}{3})*(?!\p{N})), so that what
+     * is in front of a number stays with its first digits until the last regex. To look for that
+     * behind each digit would read the rest of a number again; so: a cut behind each number, and
+     * then, of its digits but the first, the groups of three from its end. */
+    {.names = "afmoe",
+     .regexes = {"(?<=\\p{N})(?!\\p{N})", "(?<=\\p{N})\\p{N}+", AFMOE_SCRIPTS,
+                 DEEPSEEK_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES},
+     .threes = 2},
     /* deepseek-ai/deepseek-coder-6.7b-base, tokenizer.json; the last is Digits there. */
     {.names = "deepseek-coder",
      .regexes = {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+",
@@ -254,6 +277,10 @@ static const row rows[] = {
     {.names = "gemma4 granite-embed-multi-311m",
      .traits = {.add_bos = true, .always_bos = true, .spelled_as_text = true, .whole_breaks = true},
      .regexes = {"[^\\n]+|[\\n]+"}},
+    /* jinaai/jina-embeddings-v2-base-zh, tokenizer.json: WhitespaceSplit. */
+    {.names = "whitespace",
+     .traits = {.spelled_as_text = true, .drops_spaces = true},
+     .regexes = {"\\S+"}},
     {.names = "sarvam-moe", .traits = {.spelled_as_text = true}, .regexes = {"[^\\n]+|[\\n]+"}},
 
     /* What llama.cpp does with a file that names no type. */

@@ -2,7 +2,13 @@
  * unknown ones when the caller asks. It owns the trie of these inside struct tokenizer, and builds
  * the other kinds' tries. The invariant: the search is left to right, and at one place the longest
  * token wins, so that no token is found inside another. Time is the text's length, times the length
- * of the longest such token where tokens overlap. */
+ * of the longest such token where tokens overlap.
+ *
+ * Some of these tokens take the white space beside them out of the text ("lstrip" and "rstrip" in
+ * tokenizer.json). GGUF files do not say which; llama.cpp goes by the names below, and so do its
+ * ids. */
+#include <ctype.h>
+
 #include "base/mem.h"
 #include "text/internal.h"
 
@@ -83,4 +89,57 @@ int32_t special_find(const tokenizer *t, const char *text, size_t n, unsigned ki
         }
     }
     return NO_TOKEN;
+}
+
+/* ---- white space beside them ---- */
+
+/* Is one of the names in the value of the key, in any case? */
+static bool names_any(const gguf *g, const char *key, const char *const *names) {
+    gguf_string s = {NULL, 0};
+    if (gguf_get_string(g, key, false, &s, NULL) != PL_OK) return false;
+    for (; *names != NULL; names++) {
+        size_t n = strlen(*names);
+        for (size_t i = 0; i + n <= s.size; i++) {
+            size_t k = 0;
+            while (k < n && tolower((unsigned char)s.data[i + k]) == (*names)[k]) k++;
+            if (k == n) return true;
+        }
+    }
+    return false;
+}
+
+void special_load_strips(tokenizer *t, const gguf *g) {
+    static const char *const jina[] = {"jina-v2-de", "jina-v2-es", "jina-v2-code", NULL};
+    static const char *const masked[] = {"nomic-bert-moe", "jina-bert-v3", NULL};
+    static const char *const phi[] = {"phi-3", "phi3", NULL};
+    static const char *const modern[] = {"modern-bert", NULL};
+    t->strips_front = NO_TOKEN;
+    if (names_any(g, "tokenizer.ggml.pre", jina) || names_any(g, "general.architecture", masked))
+        t->strips_front = piece_find(t, &t->names, "<mask>", 6);
+    else if (names_any(g, "general.name", phi))
+        t->strip_behind = true;
+    else if (names_any(g, "general.name", modern))
+        t->strips_front = piece_find(t, &t->names, "[MASK]", 6);
+}
+
+/* C's isspace, in any locale. */
+static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+size_t special_strip_front(const tokenizer *t, int32_t id, const char *text, size_t n) {
+    if (id == NO_TOKEN || id != t->strips_front) return n;
+    while (n != 0 && is_space(text[n - 1])) n--;
+    return n;
+}
+
+size_t special_strip_behind(const tokenizer *t, int32_t id, const char *text, size_t n) {
+    static const char *const not_these[] = {"<unk>", "<s>", "<|endoftext|>"};
+    gguf_string name;
+    size_t i = 0;
+    if (!t->strip_behind || id == NO_TOKEN) return 0;
+    name = piece_of(t, id);
+    for (size_t k = 0; k < sizeof not_these / sizeof *not_these; k++)
+        if (name.size == strlen(not_these[k]) && memcmp(name.data, not_these[k], name.size) == 0)
+            return 0;
+    while (i < n && is_space(text[i])) i++;
+    return i;
 }

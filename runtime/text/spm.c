@@ -5,9 +5,8 @@
  * are the text, but for U+2581: pieces write a space with it, so a text's own becomes a space, as
  * in SentencePiece.
  *
- * Merges run over the whole text. But where no piece has a space behind another character, which
- * SentencePiece's own training sees to, none can reach across the start of a word: words are
- * encoded one by one then, and a word that was seen to become one piece does so again. */
+ * Merges run over the whole text. But where none can reach across the start of a word, words are
+ * encoded one by one, and a word that was seen to become one piece does so again. */
 #include "base/mem.h"
 #include "text/internal.h"
 #include "text/utf8.h"
@@ -29,15 +28,9 @@ pl_code spm_load(tokenizer *t, const gguf *g, pl_error *e) {
     if (t->priority == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for %zu scores", gguf_path(g), t->n);
     load_byte_ids(t);
-    t->words_apart = true;
-    for (size_t i = 0; i < t->n; i++) {
-        float score = scores != NULL ? (float)gguf_float_at(scores, i) : 0.0f;
-        gguf_string piece = piece_of(t, (int32_t)i);
-        t->priority[i] = rank_of_score(score);
-        if (t->type[i] == TOKEN_NORMAL)
-            for (size_t k = 1; k < piece.size; k++)
-                if (piece.data[k] == ' ' && piece.data[k - 1] != ' ') t->words_apart = false;
-    }
+    t->words_apart = have_words_apart(t);
+    for (size_t i = 0; i < t->n; i++)
+        t->priority[i] = rank_of_score(scores != NULL ? (float)gguf_float_at(scores, i) : 0.0f);
     return PL_OK;
 }
 
@@ -90,14 +83,6 @@ static pl_code encode_word(encoder *c, const char *s, size_t n) {
         if (code != PL_OK) return code;
     }
     return PL_OK;
-}
-
-/* The end of the word that starts at s[i]: its spaces, and what follows them up to the next. */
-static size_t word_end(const char *s, size_t n, size_t i) {
-    const char *space;
-    while (i < n && s[i] == ' ') i++;
-    space = memchr(s + i, ' ', n - i);
-    return space != NULL ? (size_t)(space - s) : n;
 }
 
 pl_code spm_encode(encoder *c, const char *text, size_t n, bool opens) {

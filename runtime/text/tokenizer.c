@@ -57,28 +57,35 @@ static pl_code load_string(const gguf *g, const char *key, bool required, char *
 #define NONE NO_TOKEN
 static const tokenizer_kind models[] = {
     {.name = "llama", .load = spm_load, .encode = spm_encode,
-     .bos = 1, .eos = 2, .unk = 0, .sep = NONE, .pad = NONE, .add_bos = true, .add_space = true},
+     .bos = 1, .eos = 2, .unk = 0, .sep = NONE, .pad = NONE, .mask = NONE,
+     .add_bos = true, .add_space = true},
     {.name = "gpt2", .load = bpe_load, .encode = bpe_encode,
-     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .byte_level = true},
+     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .mask = NONE,
+     .byte_level = true},
+    {.name = "whitespace", .load = bpe_load, .encode = bpe_encode,
+     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .mask = NONE,
+     .byte_level = true},
     {.name = "gemma4", .load = bpe_load, .encode = bpe_encode,
-     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE},
+     .bos = NONE, .eos = NONE, .unk = NONE, .sep = NONE, .pad = NONE, .mask = NONE},
     {.name = "bert", .load = wordpiece_load, .encode = wordpiece_encode,
-     .bos = 101, .eos = NONE, .unk = 100, .sep = 102, .pad = 0, .add_bos = true, .add_sep = true,
-     .add_space = true},
+     .bos = 101, .eos = NONE, .unk = 100, .sep = 102, .pad = 0, .mask = 103,
+     .add_bos = true, .add_sep = true, .add_space = true},
     {.name = "t5", .load = unigram_load, .encode = unigram_encode,
-     .bos = NONE, .eos = 1, .unk = 2, .sep = NONE, .pad = 0, .add_eos = true},
+     .bos = NONE, .eos = 1, .unk = 2, .sep = NONE, .pad = 0, .mask = NONE,
+     .add_eos = true},
 };
 #undef NONE
 #define N_MODELS (sizeof models / sizeof *models)
 
 static pl_code load_split(tokenizer *t, const gguf *g, pl_error *e) {
-    const char *name = strcmp(t->model, "gpt2") == 0 ? t->pre : t->model;
+    const char *name = strcmp(t->model, "gemma4") == 0 ? t->model : t->pre;
     presplit_traits traits;
     pl_code code = presplit_new(name, &t->split, &traits, e);
     if (code != PL_OK) return pl_error_prefix(e, "%s", gguf_path(g));
     t->byte_level = !traits.spelled_as_text;
     t->ignore_merges = traits.ignore_merges;
     t->whole_breaks = traits.whole_breaks;
+    t->drop_spaces = traits.drops_spaces;
     t->always_bos = traits.always_bos;
     t->add_bos = traits.add_bos;
     t->add_sep = traits.add_sep;
@@ -94,7 +101,7 @@ static pl_code load_kind(tokenizer *t, const gguf *g, pl_error *e) {
     if (t->kind == NULL)
         return pl_fail(e, PL_ERR_UNSUPPORTED,
                        "%s: key 'tokenizer.ggml.model': found \"%.64s\", expected one that this "
-                       "build knows: llama, gpt2, gemma4, bert, t5",
+                       "build knows: llama, gpt2, gemma4, whitespace, bert, t5",
                        gguf_path(g), t->model);
     t->add_bos = t->kind->add_bos;
     t->add_eos = t->kind->add_eos;
@@ -118,6 +125,7 @@ pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e) {
     if (code == PL_OK) code = t->kind->load(t, g, e);
     if (code == PL_OK) code = special_build(t, e);
     if (code != PL_OK) goto fail;
+    special_load_strips(t, g);
     t->add_space = t->add_space && t->kind->load != bpe_load;
     *out = t;
     return PL_OK;
@@ -169,7 +177,10 @@ pl_code encode_bytes(encoder *c, const char *s, size_t n) {
 }
 
 /* Special tokens first, then what lies between them. Control tokens have no text, so the leading
- * space goes to the first text behind them; a user-defined token is text, and gets none. */
+ * space goes to the first text behind them; a user-defined token is text, and gets none. Where the
+ * text may spell control tokens, each token found opens a sequence for the text behind it, as in
+ * llama.cpp and in the tokenizer.json of Llama 2 and Mistral. Otherwise none does, and decode undoes
+ * encode (llama.cpp's adds a space behind a user-defined token there, too). */
 static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options options) {
     const tokenizer *t = c->t;
     bool at_start = options.start && t->add_space;
@@ -179,19 +190,24 @@ static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options
     while (n != 0 && code == PL_OK) {
         size_t at = n, size = 0;
         int32_t id = special_find(t, text, n, kinds, &at, &size);
-        if (at != 0) {
-            code = t->kind->encode(c, text, at, at_start);
+        size_t before = special_strip_front(t, id, text, at);
+        if (before != 0) {
+            code = t->kind->encode(c, text, before, at_start);
             at_start = false;
         }
         if (id != NO_TOKEN && code == PL_OK) {
             code = id_list_push(c->out, id, c->e);
-            if (t->type[id] == TOKEN_USER_DEFINED) at_start = false;
+            if (options.special) at_start = t->add_space;
+            else if (t->type[id] == TOKEN_USER_DEFINED) at_start = false;
         }
         text += at + size;
         n -= at + size;
+        size = special_strip_behind(t, id, text, n);
+        text += size;
+        n -= size;
     }
-    if (options.eos && t->add_eos && code == PL_OK) code = id_list_push(c->out, t->eos, c->e);
-    if (options.eos && t->add_sep && code == PL_OK) code = id_list_push(c->out, t->sep, c->e);
+    if (options.eos && (t->add_eos || t->add_sep) && code == PL_OK)
+        code = id_list_push(c->out, t->add_eos ? t->eos : t->sep, c->e);
     return code;
 }
 
@@ -291,9 +307,18 @@ tokenizer_info tokenizer_describe(const tokenizer *t) {
                             .pad = t->pad,
                             .eot = t->eot,
                             .eom = t->eom,
+                            .mask = t->mask,
+                            .cls = t->cls,
+                            .fim_pre = t->fim_pre,
+                            .fim_suf = t->fim_suf,
+                            .fim_mid = t->fim_mid,
+                            .fim_pad = t->fim_pad,
+                            .fim_rep = t->fim_rep,
+                            .fim_sep = t->fim_sep,
                             .add_bos = t->add_bos,
                             .add_eos = t->add_eos,
                             .add_sep = t->add_sep,
+                            .add_space = t->add_space && t->kind->load != wordpiece_load,
                             .eog = t->eog,
                             .n_eog = t->n_eog,
                             .chat_template = t->chat_template};

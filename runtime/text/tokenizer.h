@@ -38,16 +38,18 @@ pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e);
 void tokenizer_free(tokenizer *t);
 
 typedef struct {
-    bool special;       /* control tokens written in the text become their ids */
+    bool special;       /* control tokens written in the text become their ids; behind each of these
+                         * and of user-defined ones, SentencePiece's leading space is added again */
     bool bos;           /* put BOS in front when the model wants one (add_bos_token) */
     bool start;         /* the text opens a sequence: SentencePiece's leading space is added */
-    bool eos;           /* put EOS or SEP behind when the model wants them (add_eos, add_sep) */
+    bool eos;           /* put EOS behind when the model wants it (add_eos), or else SEP (add_sep) */
 } encode_options;
 
 /* Appends the ids of text[0..n) to *out. User-defined tokens are split off first, always, the
- * longest where several begin. A byte that the vocabulary has no token for becomes its unknown
- * token, or nothing when there is none. On an error *out is as it was. Time is O(n log n) for any
- * text. */
+ * longest where several begin. Phi-3's user-defined and control tokens take the white space behind
+ * them, some embedding models' mask that in front of it. A byte that the vocabulary has no token
+ * for becomes its unknown token, or nothing when there is none. On an error *out is as it was. Time
+ * is O(n log n) for any text. */
 pl_code tokenizer_encode(const tokenizer *t, const char *text, size_t n, encode_options options,
                          id_list *out, pl_error *e);
 
@@ -72,10 +74,13 @@ size_t tokenizer_size(const tokenizer *t);     /* vocabulary entries */
 bool tokenizer_is_eog(const tokenizer *t, int32_t id);
 
 typedef struct {
-    const char *model;     /* "llama", "gpt2", "gemma4", "bert", "t5" */
+    const char *model;     /* "llama", "gpt2", "gemma4", "whitespace", "bert", "t5" */
     const char *pre;       /* pre-split type, "" when none */
-    int32_t bos, eos, unk, sep, pad, eot, eom;  /* -1: none */
+    int32_t bos, eos, unk, sep, pad, eot, eom, mask, cls; /* -1: none */
+    /* Code models' ids to fill in the middle: prefix, suffix, middle, padding, repository, file. */
+    int32_t fim_pre, fim_suf, fim_mid, fim_pad, fim_rep, fim_sep;
     bool add_bos, add_eos, add_sep;
+    bool add_space;        /* in front of a text that opens a sequence */
     const int32_t *eog; size_t n_eog;      /* all end-of-generation ids, ascending */
     const char *chat_template;             /* NULL: none */
 } tokenizer_info;

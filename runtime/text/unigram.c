@@ -6,8 +6,10 @@
  * piece.
  *
  * Sums are in double precision, as in Hugging Face's tokenizers. Of two equal sums the one whose
- * last piece is longer counts, as it is found first. Time is the text's length times the length of
- * the longest piece that the text opens somewhere. */
+ * last piece is longer counts, as it is found first. Where no piece reaches across the start of a
+ * word, the best way is that of each word, and a word that was seen to become one piece does so
+ * again. Time is the text's length times the length of the longest piece that the text opens
+ * somewhere. */
 #include <float.h>
 #include <math.h>
 
@@ -34,6 +36,7 @@ pl_code unigram_load(tokenizer *t, const gguf *g, pl_error *e) {
     if (t->score == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for %zu scores", gguf_path(g), t->n);
     load_byte_ids(t);
+    t->words_apart = have_words_apart(t);
     for (size_t i = 0; i < t->n; i++) {
         float score = (float)gguf_float_at(scores, i);
         t->score[i] = isinf(score) ? copysignf(FLT_MAX, score) : score; /* inf - inf is no sum */
@@ -138,11 +141,11 @@ static void search(const tokenizer *t, step *steps, const char *s, size_t n) {
     }
 }
 
-/* Neighbouring unknown characters are one unknown token, unless there are tokens for bytes. */
-static pl_code emit(encoder *c, step *steps, const char *s, size_t n) {
+/* Neighbouring unknown characters are one unknown token, unless there are tokens for bytes.
+ * *unknown: was the last character so? */
+static pl_code emit(encoder *c, step *steps, const char *s, size_t n, bool *unknown) {
     const tokenizer *t = c->t;
     uint32_t next = 0, start = 0;
-    bool unknown = false;
     pl_code code = PL_OK;
     for (uint32_t at = (uint32_t)n; at != 0;) { /* the links turned round */
         uint32_t from = steps[at].from;
@@ -154,19 +157,39 @@ static pl_code emit(encoder *c, step *steps, const char *s, size_t n) {
         bool known = steps[end].id != NO_TOKEN;
         if (known)
             code = id_list_push(c->out, steps[end].id, c->e);
-        else if (!unknown || has_bytes(t, s + start, end - start))
+        else if (!*unknown || has_bytes(t, s + start, end - start))
             code = encode_bytes(c, s + start, end - start);
-        unknown = !known && !has_bytes(t, s + start, end - start);
+        *unknown = !known && !has_bytes(t, s + start, end - start);
     }
     return code;
 }
 
+static pl_code encode_word(encoder *c, const char *s, size_t n, bool *unknown) {
+    const tokenizer *t = c->t;
+    int32_t whole = n <= t->longest ? piece_find(t, &t->words, s, n) : NO_TOKEN;
+    step *steps;
+    if (whole != NO_TOKEN &&
+        atomic_load_explicit(&t->settled[whole], memory_order_relaxed) == SETTLED_YES) {
+        *unknown = false;
+        return id_list_push(c->out, whole, c->e);
+    }
+    if (mem_reserve(&c->steps, &c->steps_capacity, n + 1, sizeof(step)) != 0)
+        return pl_fail(c->e, PL_ERR_MEMORY, "no memory to encode %zu bytes of text", n);
+    steps = c->steps;
+    search(t, steps, s, n);
+    if (whole != NO_TOKEN)
+        atomic_store_explicit(&t->settled[whole], steps[n].id == whole ? SETTLED_YES : SETTLED_NO,
+                              memory_order_relaxed);
+    return emit(c, steps, s, n, unknown);
+}
+
 pl_code unigram_encode(encoder *c, const char *text, size_t n, bool opens) {
+    bool unknown = false;
     pl_code code = apply_map(c, text, n);
     if (code == PL_OK) code = lay_spaces(c, opens);
-    if (code != PL_OK || c->text.n == 0) return code;
-    if (mem_reserve(&c->steps, &c->steps_capacity, c->text.n + 1, sizeof(step)) != 0)
-        return pl_fail(c->e, PL_ERR_MEMORY, "no memory to encode %zu bytes of text", c->text.n);
-    search(c->t, c->steps, c->text.data, c->text.n);
-    return emit(c, c->steps, c->text.data, c->text.n);
+    for (size_t i = 0, end; i < c->text.n && code == PL_OK; i = end) {
+        end = c->t->words_apart ? word_end(c->text.data, c->text.n, i) : c->text.n;
+        code = encode_word(c, c->text.data + i, end - i, &unknown);
+    }
+    return code;
 }

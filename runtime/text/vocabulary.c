@@ -6,10 +6,13 @@
  *
  * What a file leaves open follows llama.cpp (src/llama-vocab.cpp), but for this. Of two tokens with
  * the same spelling the first one counts (there, the file is refused). A special id that is out of
- * range is an error (there, a warning). Tokens of type "unused" are never produced, not even on the
+ * range is an error if anything is computed with it (there, a warning). A token that the format of
+ * a chat is written with stays a control token, which text cannot spell (there, Harmony's are found
+ * in any text). Tokens of type "unused" are never produced, not even on the
  * way to another one. Byte-level models have no BOS and EOS when the file names none (there, 11,
  * which is Falcon's). */
 #include <math.h>
+#include <stddef.h>
 
 #include "base/mem.h"
 #include "text/internal.h"
@@ -102,40 +105,130 @@ static bool is_spelled(gguf_string s, const char *as) {
     return s.size == strlen(as) && memcmp(s.data, as, s.size) == 0;
 }
 
-/* Tokens that end a turn, a tool call, a file or a document by convention, for files that do not
- * name them all by id (llama.cpp keeps such a list for the same reason). Ends of turns, the
- * likelier first; and the others, the last of which are where code models open the next file. */
-static const char *const turn_ends[] = {"<|eot_id|>",
-                                        "<|im_end|>",
-                                        "<|end|>",
-                                        "<end_of_turn>",
-                                        "<turn|>",
-                                        "<|endoftext|>",
-                                        "<|end_of_text|>",
-                                        "<EOT>",
-                                        "_<EOT>",
-                                        "[EOT]",
-                                        "<｜end▁of▁sentence｜>",
-                                        "<end_of_utterance>"};
-static const char *const other_ends[] = {
-    "<|eom_id|>",   "<|return|>",       "<|call|>",   "<|calls|>",   "<|flush|>",   "<eos>",
-    "[EOS]",        "<|tool_response>", "[e~[",       "<|fim_pad|>", "<fim-pad>",   "<fim_pad>",
-    "<|fim_repo|>", "<|repo_name|>",    "<fim-repo>", "<reponame>",  "<REPO>",    "<|file_sep|>"};
-#define N_TURN_ENDS (sizeof turn_ends / sizeof *turn_ends)
-#define N_OTHER_ENDS (sizeof other_ends / sizeof *other_ends)
+/* Special ids: the format's keys, tokenizer.ggml.*_token_id, the second an older one. Where an id
+ * is only shown, one that is out of range is none: some files pad with an id that they do not have.
+ */
+#define FIELD(name) offsetof(tokenizer, name)
+static const struct {
+    size_t field; /* of struct tokenizer */
+    const char *key, *older;
+    bool only_shown;
+} special_ids[] = {
+    {FIELD(bos), "tokenizer.ggml.bos_token_id", NULL, false},
+    {FIELD(eos), "tokenizer.ggml.eos_token_id", NULL, false},
+    {FIELD(eot), "tokenizer.ggml.eot_token_id", NULL, false},
+    {FIELD(eom), "tokenizer.ggml.eom_token_id", NULL, false},
+    {FIELD(unk), "tokenizer.ggml.unknown_token_id", NULL, false},
+    {FIELD(sep), "tokenizer.ggml.seperator_token_id", NULL, false}, /* its own spelling */
+    {FIELD(pad), "tokenizer.ggml.padding_token_id", NULL, true},
+    {FIELD(mask), "tokenizer.ggml.mask_token_id", NULL, true},
+    {FIELD(cls), "tokenizer.ggml.cls_token_id", NULL, true},
+    {FIELD(fim_pre), "tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id", true},
+    {FIELD(fim_suf), "tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id", true},
+    {FIELD(fim_mid), "tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id", true},
+    {FIELD(fim_pad), "tokenizer.ggml.fim_pad_token_id", NULL, true},
+    {FIELD(fim_rep), "tokenizer.ggml.fim_rep_token_id", NULL, true},
+    {FIELD(fim_sep), "tokenizer.ggml.fim_sep_token_id", NULL, true},
+};
+#define N_SPECIAL_IDS (sizeof special_ids / sizeof *special_ids)
 
-static bool is_end_name(gguf_string s) {
-    if (s.size < 4 || (s.data[0] != '<' && s.data[0] != '[' && s.data[0] != '_')) return false;
-    for (size_t i = 0; i < N_TURN_ENDS; i++)
-        if (is_spelled(s, turn_ends[i])) return true;
-    for (size_t i = 0; i < N_OTHER_ENDS; i++)
-        if (is_spelled(s, other_ends[i])) return true;
+/* Names that tell what a token is, for files that do not give all ids: llama.cpp keeps this list
+ * for the same reason. `ends`: a generation ends there, whatever ids the file gives. The likelier
+ * first: of several of a field, the first that the vocabulary has is taken (there, any of them). */
+#define NO_FIELD SIZE_MAX
+static const struct {
+    const char *name;
+    size_t field; /* of struct tokenizer */
+    bool ends;
+} token_names[] = {
+    {"<|eot_id|>", FIELD(eot), true},
+    {"<|im_end|>", FIELD(eot), true},
+    {"<|end|>", FIELD(eot), true},
+    {"<end_of_turn>", FIELD(eot), true},
+    {"<turn|>", FIELD(eot), true},
+    {"<|endoftext|>", FIELD(eot), true},
+    {"<|end_of_text|>", FIELD(eot), true},
+    {"<EOT>", FIELD(eot), true},
+    {"_<EOT>", FIELD(eot), true},
+    {"[EOT]", FIELD(eot), true},
+    {"<｜end▁of▁sentence｜>", FIELD(eot), true},
+    {"<end_of_utterance>", FIELD(eot), true},
+    {"<|eom_id|>", FIELD(eom), true},
+    {"<|return|>", NO_FIELD, true},
+    {"<|call|>", NO_FIELD, true},
+    {"<|calls|>", NO_FIELD, true},
+    {"<|flush|>", NO_FIELD, true},
+    {"<eos>", NO_FIELD, true},
+    {"[EOS]", NO_FIELD, true},
+    {"<|tool_response>", NO_FIELD, true},
+    {"[e~[", NO_FIELD, true},
+    {"</s>", NO_FIELD, true},
+
+    {"<|fim_prefix|>", FIELD(fim_pre), false},
+    {"<fim-prefix>", FIELD(fim_pre), false},
+    {"<fim_prefix>", FIELD(fim_pre), false},
+    {"<｜fim▁begin｜>", FIELD(fim_pre), false},
+    {"<PRE>", FIELD(fim_pre), false},
+    {SPACE_MARK "<PRE>", FIELD(fim_pre), false},
+    {"<|code_prefix|>", FIELD(fim_pre), false},
+    {"<|prefix|>", FIELD(fim_pre), false},
+    {"<|fim_suffix|>", FIELD(fim_suf), false},
+    {"<fim-suffix>", FIELD(fim_suf), false},
+    {"<fim_suffix>", FIELD(fim_suf), false},
+    {"<｜fim▁hole｜>", FIELD(fim_suf), false},
+    {"<SUF>", FIELD(fim_suf), false},
+    {SPACE_MARK "<SUF>", FIELD(fim_suf), false},
+    {"<|code_suffix|>", FIELD(fim_suf), false},
+    {"<|suffix|>", FIELD(fim_suf), false},
+    {"<|fim_middle|>", FIELD(fim_mid), false},
+    {"<fim-middle>", FIELD(fim_mid), false},
+    {"<fim_middle>", FIELD(fim_mid), false},
+    {"<｜fim▁end｜>", FIELD(fim_mid), false},
+    {"<MID>", FIELD(fim_mid), false},
+    {SPACE_MARK "<MID>", FIELD(fim_mid), false},
+    {"<|code_middle|>", FIELD(fim_mid), false},
+    {"<|middle|>", FIELD(fim_mid), false},
+    {"<|fim_pad|>", FIELD(fim_pad), false},
+    {"<fim-pad>", FIELD(fim_pad), false},
+    {"<fim_pad>", FIELD(fim_pad), false},
+    {"<PAD>", FIELD(fim_pad), false},
+    {"[PAD]", FIELD(fim_pad), false},
+    {"<|fim_repo|>", FIELD(fim_rep), false},
+    {"<|repo_name|>", FIELD(fim_rep), false},
+    {"<fim-repo>", FIELD(fim_rep), false},
+    {"<REPO>", FIELD(fim_rep), false},
+    {"<reponame>", FIELD(fim_rep), false},
+    {"<|file_sep|>", FIELD(fim_sep), false},
+};
+#define N_TOKEN_NAMES (sizeof token_names / sizeof *token_names)
+
+static int32_t *id_field(tokenizer *t, size_t field) { return (int32_t *)((char *)t + field); }
+
+/* Does the file say which id this is? */
+static bool is_given(const gguf *g, size_t field) {
+    for (size_t i = 0; i < N_SPECIAL_IDS; i++)
+        if (special_ids[i].field == field)
+            return gguf_find(g, special_ids[i].key) != NULL ||
+                   (special_ids[i].older != NULL && gguf_find(g, special_ids[i].older) != NULL);
+    return false;
+}
+
+/* Is a token of this name a control token, whatever type the file gives it? "</s>" may be a tag of
+ * HTML, and a name for a field that the file fills is a name like others. */
+static bool is_control_name(const gguf *g, gguf_string s) {
+    if (s.size < 4 || strchr("<[_\xE2", s.data[0]) == NULL) return false;
+    for (size_t i = 0; i < N_TOKEN_NAMES; i++)
+        if (is_spelled(s, token_names[i].name))
+            return strcmp(token_names[i].name, "</s>") != 0 &&
+                   (token_names[i].ends || !is_given(g, token_names[i].field));
     return false;
 }
 
 /* The type of token i. Some files call an end marker user-defined, so that text that quotes it
  * would end the turn: it is a control token whatever they say. Files that give no types at all are
- * older than most of them; bytes and end markers are known by their spelling then. */
+ * older than most of them; bytes and end markers are known by their spelling then. (llama.cpp makes
+ * control tokens of normal ones too, whose text then comes out as nothing; here what a text may
+ * become stays text, even where a generation ends with it.) */
 static pl_code type_of(const tokenizer *t, const gguf *g, const gguf_value *types, size_t i,
                        gguf_string s, uint8_t *type, pl_error *e) {
     int64_t given = types != NULL ? gguf_int_at(types, i) : TOKEN_NORMAL;
@@ -152,7 +245,8 @@ static pl_code type_of(const tokenizer *t, const gguf *g, const gguf_value *type
                        gguf_path(g), (int)(s.size < 40 ? s.size : 40), s.data, i);
     if (given == TOKEN_UNDEFINED) given = TOKEN_NORMAL;
     if (given == TOKEN_NORMAL && byte >= 0 && !t->byte_level) given = TOKEN_BYTE;
-    if ((given == TOKEN_USER_DEFINED || types == NULL) && is_end_name(s)) given = TOKEN_CONTROL;
+    if ((given == TOKEN_USER_DEFINED || types == NULL) && is_control_name(g, s))
+        given = TOKEN_CONTROL;
     *type = (uint8_t)given;
     return PL_OK;
 }
@@ -182,7 +276,7 @@ static size_t decode_piece(const tokenizer *t, uint8_t type, gguf_string s, char
 
 static pl_code wrong_count(const gguf *g, const char *key, uint64_t found, size_t n, pl_error *e) {
     return pl_fail(e, PL_ERR_FORMAT,
-                   "%s: key '%s': found %llu elements, expected %zu, one for each token",
+                   "%s: key '%s': found %llu elements, expected at least %zu, one for each token",
                    gguf_path(g), key, (unsigned long long)found, n);
 }
 
@@ -192,13 +286,22 @@ pl_code load_scores(const tokenizer *t, const gguf *g, const gguf_value **scores
     bool integers = found != NULL && found->is_array && found->type == GGUF_I32;
     pl_code code = gguf_get_array(g, key, false, integers ? GGUF_I32 : GGUF_F32, scores, e);
     if (code != PL_OK || *scores == NULL) return code;
-    if ((*scores)->n != t->n) return wrong_count(g, key, (*scores)->n, t->n, e);
+    if ((*scores)->n < t->n) return wrong_count(g, key, (*scores)->n, t->n, e);
     for (size_t i = 0; i < t->n; i++)
         if (isnan(gguf_float_at(*scores, i)))
             return pl_fail(e, PL_ERR_FORMAT,
                            "%s: key '%s': found NaN for token %zu, expected a number", gguf_path(g),
                            key, i);
     return PL_OK;
+}
+
+bool have_words_apart(const tokenizer *t) {
+    for (size_t i = 0; i < t->n; i++) {
+        gguf_string piece = piece_of(t, (int32_t)i);
+        for (size_t k = 1; t->type[i] == TOKEN_NORMAL && k < piece.size; k++)
+            if (piece.data[k] == ' ' && piece.data[k - 1] != ' ') return false;
+    }
+    return true;
 }
 
 void load_byte_ids(tokenizer *t) {
@@ -223,7 +326,7 @@ static pl_code load_pieces(tokenizer *t, const gguf *g, pl_error *e) {
                        "%s: key 'tokenizer.ggml.tokens': found %llu tokens, expected 1 to %d",
                        gguf_path(g), (unsigned long long)tokens->n, INT32_MAX);
     t->n = (size_t)tokens->n;
-    if (types != NULL && types->n != tokens->n)
+    if (types != NULL && types->n < tokens->n)
         return wrong_count(g, "tokenizer.ggml.token_type", types->n, t->n, e);
     t->type = mem_array(t->n, sizeof *t->type);
     if (t->type == NULL) goto no_memory;
@@ -272,28 +375,24 @@ no_memory:
 
 /* ---- special ids ---- */
 
-static pl_code load_id(const tokenizer *t, const gguf *g, const char *key, int32_t fallback,
+/* An id from its key; it stays as it is when the file has none. */
+static pl_code load_id(const tokenizer *t, const gguf *g, const char *key, bool only_shown,
                        int32_t *id, pl_error *e) {
-    uint32_t value = UINT32_MAX;
-    pl_code code = gguf_get_u32(g, key, false, 0, (uint32_t)t->n - 1, &value, e);
-    *id = value != UINT32_MAX ? (int32_t)value : (size_t)fallback < t->n ? fallback : NO_TOKEN;
+    uint32_t value, most = only_shown ? UINT32_MAX : (uint32_t)t->n - 1;
+    pl_code code;
+    if (key == NULL || gguf_find(g, key) == NULL) return PL_OK;
+    code = gguf_get_u32(g, key, true, 0, most, &value, e);
+    if (code == PL_OK) *id = value < t->n ? (int32_t)value : NO_TOKEN;
     return code;
 }
 
-static int32_t find_control(const tokenizer *t, const char *name) {
-    int32_t id = piece_find(t, &t->names, name, strlen(name));
-    return id != NO_TOKEN && t->type[id] == TOKEN_CONTROL ? id : NO_TOKEN;
-}
-
-/* Where a turn is several messages that each close with <|end|>, that is not the end of it:
- * Harmony's turns end with <|return|> or <|call|>, Solar Open's with <|flush|> or <|calls|>. */
-static int32_t find_turn_end(const tokenizer *t, const char *name) {
-    bool harmony =
-        find_control(t, "<|return|>") != NO_TOKEN && find_control(t, "<|call|>") != NO_TOKEN;
-    bool solar =
-        find_control(t, "<|flush|>") != NO_TOKEN && find_control(t, "<|calls|>") != NO_TOKEN;
-    if ((harmony || solar) && strcmp(name, "<|end|>") == 0) return NO_TOKEN;
-    return find_control(t, name);
+/* The token that is called this, of any type. */
+static int32_t find_name(const tokenizer *t, const char *name) {
+    char plain[64];
+    size_t n = strlen(name);
+    int32_t id = piece_find(t, &t->names, name, n);
+    if (id != NO_TOKEN) return id;
+    return piece_find(t, &t->words, plain, unescape_spaces(name, n, plain));
 }
 
 /* Puts an id into the ascending list of end tokens, once. */
@@ -305,43 +404,59 @@ static void add_eog(tokenizer *t, int32_t id) {
     t->n_eog++;
 }
 
+static void remove_eog(tokenizer *t, int32_t id) {
+    size_t kept = 0;
+    for (size_t i = 0; i < t->n_eog; i++)
+        if (t->eog[i] != id) t->eog[kept++] = t->eog[i];
+    t->n_eog = kept;
+}
+
+/* Where a turn is several messages that each close with <|end|>, that is not the end of it:
+ * Harmony's turns end with <|return|> or <|call|>, Solar Open's with <|flush|> or <|calls|>. And in
+ * Gemma 4's vocabulary </s> is a tag of HTML. */
+static void except_eog(tokenizer *t) {
+    bool call = find_name(t, "<|call|>") != NO_TOKEN || find_name(t, "<|calls|>") != NO_TOKEN;
+    bool turn = find_name(t, "<|return|>") != NO_TOKEN || find_name(t, "<|flush|>") != NO_TOKEN;
+    if (call && turn) {
+        int32_t end = find_name(t, "<|end|>");
+        remove_eog(t, end);
+        if (end != NO_TOKEN && t->eot == end) t->eot = NO_TOKEN;
+    }
+    if (find_name(t, "<|tool_response>") != NO_TOKEN) remove_eog(t, find_name(t, "</s>"));
+}
+
 static pl_code load_ids(tokenizer *t, const gguf *g, pl_error *e) {
-    /* Code models' ids for padding and for opening the next file: a completion ends there too. */
-    static const char *const end_keys[] = {"tokenizer.ggml.fim_pad_token_id",
-                                           "tokenizer.ggml.fim_rep_token_id",
-                                           "tokenizer.ggml.fim_sep_token_id"};
     const tokenizer_kind *kind = t->kind;
-    int32_t other[3];
-    pl_code code = load_id(t, g, "tokenizer.ggml.bos_token_id", kind->bos, &t->bos, e);
-    if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eos_token_id", kind->eos, &t->eos, e);
-    if (code == PL_OK)
-        code = load_id(t, g, "tokenizer.ggml.unknown_token_id", kind->unk, &t->unk, e);
-    if (code == PL_OK) /* the format's own spelling */
-        code = load_id(t, g, "tokenizer.ggml.seperator_token_id", kind->sep, &t->sep, e);
-    if (code == PL_OK)
-        code = load_id(t, g, "tokenizer.ggml.padding_token_id", kind->pad, &t->pad, e);
-    if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eot_token_id", NO_TOKEN, &t->eot, e);
-    if (code == PL_OK) code = load_id(t, g, "tokenizer.ggml.eom_token_id", NO_TOKEN, &t->eom, e);
-    for (size_t i = 0; i < 3 && code == PL_OK; i++)
-        code = load_id(t, g, end_keys[i], NO_TOKEN, &other[i], e);
+    pl_code code = PL_OK;
+    for (size_t i = 0; i < N_SPECIAL_IDS; i++) *id_field(t, special_ids[i].field) = NO_TOKEN;
+    t->bos = kind->bos, t->eos = kind->eos, t->unk = kind->unk;
+    t->sep = kind->sep, t->pad = kind->pad, t->mask = kind->mask;
+    for (size_t i = 0; i < N_SPECIAL_IDS && code == PL_OK; i++) {
+        int32_t *id = id_field(t, special_ids[i].field);
+        if ((size_t)*id >= t->n) *id = NO_TOKEN; /* a default */
+        code = load_id(t, g, special_ids[i].key, special_ids[i].only_shown, id, e);
+        if (code == PL_OK)
+            code = load_id(t, g, special_ids[i].older, special_ids[i].only_shown, id, e);
+    }
     if (code != PL_OK) return code;
 
-    t->eog = mem_array(N_TURN_ENDS + N_OTHER_ENDS + 7, sizeof *t->eog);
+    t->eog = mem_array(N_TOKEN_NAMES + N_SPECIAL_IDS, sizeof *t->eog);
     if (t->eog == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the end tokens", gguf_path(g));
-    for (size_t i = 0; i < N_TURN_ENDS; i++) {
-        int32_t id = find_turn_end(t, turn_ends[i]);
-        if (t->eot == NO_TOKEN) t->eot = id;
-        add_eog(t, id);
+    for (size_t i = 0; i < N_TOKEN_NAMES; i++) {
+        int32_t id = find_name(t, token_names[i].name);
+        if (token_names[i].ends) add_eog(t, id);
+        if (token_names[i].field != NO_FIELD && *id_field(t, token_names[i].field) == NO_TOKEN)
+            *id_field(t, token_names[i].field) = id;
     }
-    for (size_t i = 0; i < N_OTHER_ENDS; i++) add_eog(t, find_control(t, other_ends[i]));
-    /* In Gemma 4's vocabulary it is a tag of HTML. */
-    if (find_control(t, "<|tool_response>") == NO_TOKEN) add_eog(t, find_control(t, "</s>"));
-    if (t->eom == NO_TOKEN) t->eom = find_control(t, "<|eom_id|>");
+    /* A completion of code ends with its padding, and where the next file opens. */
+    add_eog(t, t->fim_pad);
+    add_eog(t, t->fim_rep);
+    add_eog(t, t->fim_sep);
     add_eog(t, t->eos);
     add_eog(t, t->eot);
     add_eog(t, t->eom);
-    for (size_t i = 0; i < 3; i++) add_eog(t, other[i]);
+    except_eog(t);
     return PL_OK;
 }
 

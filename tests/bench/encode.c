@@ -1,14 +1,16 @@
-/* encode.c: how fast text becomes tokens. For each vocabulary: the time to make the tokenizer, the
- * rate of encoding prose on one core, from 10 KB to 10 MB of it, where equal rates are linear
- * growth, and how the time of one repeated character grows from 64 KiB to 1 MiB: 16 times would be
- * linear, n log n is about 20, and 24 is the bound that the project sets itself. Then the same
- * growth of cutting words alone, of every pre-split type on runs of several kinds.
+/* encode.c: how fast text becomes tokens. First a table of vocabularies: the rate of encoding prose
+ * on one core, from 10 KB to 10 MB of it, where equal rates are linear growth and 15 MB/s is the
+ * bound that the project sets itself; how the time of one repeated character grows at worst from 64
+ * KiB to 1 MiB, where 16 times would be linear, n log n is about 20, and 24 is the bound; the time
+ * to make the tokenizer. Then the same growth of cutting words alone, of every pre-split type on
+ * runs of several kinds.
  *
  *   encode [model.gguf [text file]]
  *
- * Without an argument it takes the vocabularies of the shared test data, or else the bundled model;
- * without a text, it makes prose up: words drawn by Zipf's law, with rarer ones built of syllables,
- * numbers, punctuation and paragraphs. Times are CPU time, the best of several runs. */
+ * Without an argument it takes the vocabularies of the shared test data, if they are there, and one
+ * of 128000 tokens for each kind of tokenizer that it makes itself; without a text, it makes prose
+ * up: words drawn by Zipf's law, with rarer ones built of syllables, numbers, punctuation and
+ * paragraphs. Times are CPU time, the best of several runs. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -16,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/hash.h"
 #include "gguf/gguf.h"
 #include "text/internal.h"
 #include "text/tokenizer.h"
@@ -25,6 +29,9 @@
 #define SHORT_RUN ((size_t)64 << 10)
 #define LONG_RUN ((size_t)1 << 20)
 #define RUNS 3
+#define MADE_TOKENS ((size_t)128000)
+#define WITHOUT_SPACE 1000 /* of them are words that follow no space */
+#define PIECE_MAX 256      /* bytes of a token that is made here */
 
 /* CPU time: everything here runs on one thread, and the machine may have other work. */
 static double now(void) {
@@ -155,16 +162,21 @@ static double time_encode(const tokenizer *t, const char *text, size_t n, size_t
     return best;
 }
 
-static bool bench(const char *path, const char *prose, size_t n) {
+static void print_head(size_t n) {
+    printf("%-30s %7s", "prose, MB/s on one core", "tokens");
+    for (size_t size = 10000; size <= n; size *= 10) printf(" %6zu KB", size / 1000);
+    printf("  bytes/token  growth  made in\n");
+}
+
+static bool bench(const char *path, const char *label, const char *prose, size_t n) {
     static const char repeated[] = {'a', ' ', '\n', '1', '!'};
     const gguf_options options = {.map = true, .header_only = true};
-    const char *name = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
     char *run = malloc(LONG_RUN);
     gguf *g = NULL;
     tokenizer *t = NULL;
     pl_error e;
-    size_t n_ids;
-    double start, seconds, worst = 0;
+    size_t n_ids = 1;
+    double start, made, worst = 0;
     if (run == NULL) return false;
     start = now();
     if (gguf_open(path, &options, &g, &e) != PL_OK || tokenizer_new(g, &t, &e) != PL_OK) {
@@ -173,27 +185,173 @@ static bool bench(const char *path, const char *prose, size_t n) {
         free(run);
         return false;
     }
-    printf("%s: %zu tokens, made in %.1f ms\n", name, tokenizer_size(t), 1e3 * (now() - start));
+    made = now() - start;
     gguf_close(g);
-    for (size_t size = 10000; size <= n; size *= 10) {
-        seconds = time_encode(t, prose, size, &n_ids);
-        printf("  prose %8zu bytes %7.1f MB/s, %.2f bytes per token\n", size,
-               1e-6 * (double)size / seconds, (double)size / (double)n_ids);
-    }
+    printf("%-30s %7zu", label, tokenizer_size(t));
+    for (size_t size = 10000; size <= n; size *= 10)
+        printf(" %9.1f", 1e-6 * (double)size / time_encode(t, prose, size, &n_ids));
+    time_encode(t, prose, n < 10000000 ? n : 10000000, &n_ids);
+    printf("  %11.2f", (double)(n < 10000000 ? n : 10000000) / (double)n_ids);
     for (size_t i = 0; i < sizeof repeated; i++) {
         double few, many;
         memset(run, repeated[i], LONG_RUN);
         few = time_encode(t, run, SHORT_RUN, &n_ids);
         many = time_encode(t, run, LONG_RUN, &n_ids);
         if (many / few > worst) worst = many / few;
-        printf("  repeated 0x%02x 64 KiB %7.2f ms, 1 MiB %7.2f ms, %4.1f times\n",
-               (unsigned char)repeated[i], 1e3 * few, 1e3 * many, many / few);
     }
-    printf("  growth at most %.1f times, bound 24\n", worst);
+    printf("  %5.1fx  %4.0f ms\n", worst, 1e3 * made);
+    fflush(stdout);
     tokenizer_free(t);
     free(run);
     return true;
 }
+
+/* ---- vocabularies made here ---- */
+
+typedef struct {
+    bool bert;         /* pieces inside a word are without a space, and there are no merges */
+    const char *space; /* how it is spelled */
+    const char *line;  /* how a line break is */
+    gguf_string *tokens, *merges;
+    int32_t *types;
+    float *scores;
+    size_t n, n_merges;
+    int32_t *table; /* [mask + 1] tokens by their hash; -1: free */
+    size_t mask;
+} vocabulary;
+
+static gguf_string keep(const char *s, size_t n) {
+    char *copy = malloc(n + 1);
+    if (copy == NULL) exit(1);
+    memcpy(copy, s, n);
+    return (gguf_string){copy, n};
+}
+
+/* Is the token new? */
+static bool add_token(vocabulary *v, const char *s, size_t n, token_type type) {
+    size_t i = hash_bytes(s, n, 0) & v->mask;
+    for (; v->table[i] >= 0; i = (i + 1) & v->mask) {
+        gguf_string other = v->tokens[v->table[i]];
+        if (other.size == n && memcmp(other.data, s, n) == 0) return false;
+    }
+    v->table[i] = (int32_t)v->n;
+    v->tokens[v->n] = keep(s, n);
+    v->types[v->n] = (int32_t)type;
+    v->scores[v->n] = -8 - 1e-4f * (float)v->n; /* fewer and earlier tokens are better */
+    v->n++;
+    return true;
+}
+
+/* Puts the spelling b behind a; the token and its merge, if it is new. */
+static void join(vocabulary *v, char *a, const char *b) {
+    size_t n = strlen(a), size = n + strlen(b);
+    char line[2 * PIECE_MAX];
+    bool merges = n != 0 && *b != '\0' && !v->bert;
+    snprintf(line, sizeof line, "%s %s", a, b);
+    memcpy(a + n, b, size - n + 1);
+    if (v->n < MADE_TOKENS && add_token(v, a, size, TOKEN_NORMAL) && merges)
+        v->merges[v->n_merges++] = keep(line, size + 1);
+}
+
+/* A word and its beginnings, each from the one before. */
+static void add_word(vocabulary *v, const char *word, bool spaced) {
+    char whole[PIECE_MAX] = "";
+    if (spaced) strcpy(whole, v->space);
+    for (; *word != '\0'; word++) join(v, whole, (char[]){*word, '\0'});
+}
+
+static void fill(vocabulary *v) {
+    static const char *const names[] = {"<unk>", "<s>", "</s>"};
+    char word[64];
+    for (size_t i = 0; i < 3; i++)
+        add_token(v, names[i], strlen(names[i]), i == 0 ? TOKEN_UNKNOWN : TOKEN_CONTROL);
+    add_token(v, v->space, strlen(v->space), TOKEN_NORMAL);
+    add_token(v, v->line, strlen(v->line), TOKEN_NORMAL);
+    for (char c = '!'; c <= '~'; c++) add_token(v, &c, 1, TOKEN_NORMAL);
+    /* Words with their space first, so that no merge of others takes their letters. */
+    for (size_t left = 2 * sizeof words / sizeof *words; left-- > 0;) {
+        snprintf(word, sizeof word, "%s", words[left / 2]);
+        if (left % 2) word[0] = (char)(word[0] - 'a' + 'A');
+        add_word(v, word, true);
+    }
+    while (v->n < MADE_TOKENS - WITHOUT_SPACE) {
+        size_t at = 0;
+        for (size_t k = 2 + draw() % 3; k > 0; k--)
+            at += (size_t)snprintf(word + at, sizeof word - at, "%s",
+                                   syllables[draw() % (sizeof syllables / sizeof *syllables)]);
+        if (draw() % 8 == 0) word[0] = (char)(word[0] - 'a' + 'A');
+        add_word(v, word, true);
+    }
+    for (size_t i = 0; v->n < MADE_TOKENS; i++) {
+        if (i < sizeof words / sizeof *words)
+            snprintf(word, sizeof word, "%s", words[i]);
+        else
+            snprintf(word, sizeof word, "%s%s", syllables[draw() % 24], syllables[draw() % 24]);
+        if (draw() % 2) word[0] = (char)(word[0] - 'a' + 'A');
+        add_word(v, word, false);
+    }
+}
+
+/* Writes a vocabulary for this kind of tokenizer to the path. */
+static bool make_vocabulary(const char *path, const char *model, const char *pre) {
+    bool bytes = strcmp(model, "gpt2") == 0, done;
+    vocabulary v = {.bert = strcmp(model, "bert") == 0,
+                    .space = bytes ? "\xC4\xA0" : "\xE2\x96\x81",
+                    .line = bytes ? "\xC4\x8A" : "\n",
+                    .mask = 4 * 65536 - 1};
+    gguf_writer *w = gguf_writer_new();
+    pl_error e;
+    v.tokens = calloc(MADE_TOKENS + 1, sizeof *v.tokens);
+    v.merges = calloc(MADE_TOKENS + 1, sizeof *v.merges);
+    v.types = calloc(MADE_TOKENS + 1, sizeof *v.types);
+    v.scores = calloc(MADE_TOKENS + 1, sizeof *v.scores);
+    v.table = malloc((v.mask + 1) * sizeof *v.table);
+    if (v.tokens == NULL || v.merges == NULL || v.types == NULL || v.scores == NULL ||
+        v.table == NULL)
+        exit(1);
+    memset(v.table, 0xFF, (v.mask + 1) * sizeof *v.table);
+    fill(&v);
+    gguf_add_string(w, "tokenizer.ggml.model", model, strlen(model));
+    if (pre != NULL) gguf_add_string(w, "tokenizer.ggml.pre", pre, strlen(pre));
+    gguf_add_strings(w, "tokenizer.ggml.tokens", v.tokens, v.n);
+    gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, v.types, v.n);
+    gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, v.scores, v.n);
+    if (!v.bert) gguf_add_strings(w, "tokenizer.ggml.merges", v.merges, v.n_merges);
+    gguf_add_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+    done = gguf_write(w, path, &e) == PL_OK;
+    if (!done) fprintf(stderr, "encode: %s\n", e.message);
+    gguf_writer_free(w);
+    for (size_t i = 0; i < v.n; i++) free((void *)(uintptr_t)v.tokens[i].data);
+    for (size_t i = 0; i < v.n_merges; i++) free((void *)(uintptr_t)v.merges[i].data);
+    free(v.tokens);
+    free(v.merges);
+    free(v.types);
+    free(v.scores);
+    free(v.table);
+    return done;
+}
+
+static bool bench_made(const char *prose, size_t n) {
+    static const struct {
+        const char *model, *pre;
+    } kinds[] = {{"gpt2", "llama-bpe"}, {"gpt2", "qwen2"}, {"gpt2", "gpt-4o"}, {"gemma4", NULL},
+                 {"llama", NULL},       {"t5", NULL},      {"bert", NULL}};
+    char path[] = "/tmp/perilune-bench-XXXXXX", label[64];
+    int file = mkstemp(path);
+    bool fine = file >= 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && fine; i++) {
+        snprintf(label, sizeof label, "made here: %s%s%s", kinds[i].model,
+                 kinds[i].pre != NULL ? ", " : "", kinds[i].pre != NULL ? kinds[i].pre : "");
+        fine = make_vocabulary(path, kinds[i].model, kinds[i].pre) && bench(path, label, prose, n);
+    }
+    if (file >= 0) {
+        close(file);
+        unlink(path);
+    }
+    return fine;
+}
+
+/* ---- cutting words ---- */
 
 static pl_code count(void *context, const char *s, size_t n) {
     *(size_t *)context += n != 0 && s != NULL;
@@ -290,15 +448,19 @@ int main(int argc, char **argv) {
     bool fine = true;
     int n_files;
     if (prose == NULL) return 1;
+    print_head(n);
     snprintf(folder, sizeof folder, "%s/vocab", shared != NULL ? shared : "../shared");
     n_files = argc > 1 ? -1 : scandir(folder, &files, is_vocabulary, alphasort);
     for (int i = 0; i < n_files; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, files[i]->d_name);
-        fine = bench(path, prose, n) && fine;
+        fine = bench(path, files[i]->d_name, prose, n) && fine;
         free(files[i]);
     }
     free(files);
-    if (n_files <= 0) fine = bench(argc > 1 ? argv[1] : "scripts/demo/demo.gguf", prose, n);
+    if (argc > 1)
+        fine = bench(argv[1], argv[1], prose, n);
+    else
+        fine = bench_made(prose, n) && fine;
     free(prose);
     fine = bench_split() && fine;
     return fine ? 0 : 1;

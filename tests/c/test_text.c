@@ -295,7 +295,8 @@ TEST(names_of_presplit_types_are_known) {
         "exaone exaone4 exaone-moe chameleon minerva-7b megrez gpt-4o llama4 kanana2 talkie "
         "granite-embed-multi-97m granite-embed-multi-311m tiny_aya cohere2moe superbpe trillion "
         "granite-docling bailingmoe bailingmoe2 llada-moe seed-coder hunyuan hunyuan-dense hy_v4 "
-        "joyai-llm kimi-k2 ufakzeka grok-2 laguna minimax-m2 solar-open minicpm5";
+        "joyai-llm kimi-k2 ufakzeka grok-2 laguna minimax-m2 solar-open minicpm5 afmoe whitespace "
+        "jina-es jina-de jina-v2-es jina-v2-de jina-v1-en jina-v2-code";
     static const char merged[] = /* these take a word that is a token as it is */
         " llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano tekken "
         "youtu granite-embed-multi-97m minicpm5 ";
@@ -464,7 +465,8 @@ static gguf *draft_open(const draft *d) {
             gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, d->scores, d->n);
     }
     if (d->model != NULL && d->n_merges != 0 &&
-        (strcmp(d->model, "gpt2") == 0 || strcmp(d->model, "gemma4") == 0))
+        (strcmp(d->model, "gpt2") == 0 || strcmp(d->model, "gemma4") == 0 ||
+         strcmp(d->model, "whitespace") == 0))
         gguf_add_strings(w, "tokenizer.ggml.merges", d->merges, d->n_merges);
     if (d->keys != NULL) d->keys(w);
     if (gguf_write(w, path, &e) != PL_OK) fail_msg("%s", e.message);
@@ -709,12 +711,12 @@ TEST(spm_merges_the_highest_score_first) {
 
 /* ---- round trips ---- */
 
-static bool is_spelled_as_text(const char *pre) {
+static presplit_traits traits_of(const char *pre) {
     presplit *p;
     presplit_traits traits;
     assert_int_equal(presplit_new(pre, &p, &traits, NULL), PL_OK);
     presplit_free(p);
-    return traits.spelled_as_text;
+    return traits;
 }
 
 static tokenizer *make_english(const char *pre) {
@@ -723,7 +725,7 @@ static tokenizer *make_english(const char *pre) {
                                         "\xE2 \x82", "\xE2\x82 \xAC", "\xF0 \x9F", "a a", "aa aa",
                                         "! !",       "!! !!",         "\r \n"};
     draft *d;
-    if (pre != NULL && is_spelled_as_text(pre)) {
+    if (pre != NULL && traits_of(pre).spelled_as_text) {
         d = draft_spm();
         d->model = "gpt2";
         d->pre = pre;
@@ -758,7 +760,9 @@ static size_t random_bytes_without_mark(char *s, size_t most) {
 
 TEST(any_bytes_come_back_from_the_ids_of_every_presplit_type) {
     for (size_t k = 0; pre_types()[k] != NULL; k++) {
-        tokenizer *t = make_english(pre_types()[k]);
+        tokenizer *t;
+        if (traits_of(pre_types()[k]).drops_spaces) continue;
+        t = make_english(pre_types()[k]);
         for (size_t i = 0; i < 500; i++) {
             char s[200];
             expect_round_trip(t, s, random_bytes_without_mark(s, sizeof s), i % 2 == 0);
@@ -807,11 +811,25 @@ TEST(long_runs_are_encoded_whole) {
             size_t n = 0, unit = strlen(units[i]);
             for (; n + unit <= size; n += unit) memcpy(s + n, units[i], unit);
             s[n] = '1'; /* what \s+$ would look for in vain behind each space of the run */
+            if (traits_of(pre_types()[k]).drops_spaces) {
+                id_list ids = encoded(t, s, n + 1, plain);
+                id_list_free(&ids);
+                continue;
+            }
             expect_round_trip(t, s, n + 1, false);
         }
         tokenizer_free(t);
     }
     free(s);
+}
+
+/* Is there a space behind another character, as words that are encoded one by one do not have? */
+static bool has_inner_space(const char *s, size_t n) {
+    for (size_t i = 1; i + 3 <= n; i++)
+        if (memcmp(s + i, "\xE2\x96\x81", 3) == 0 &&
+            (i < 3 || memcmp(s + i - 3, "\xE2\x96\x81", 3) != 0))
+            return true;
+    return false;
 }
 
 /* ---- Gemma 4: merges over characters ---- */
@@ -830,11 +848,17 @@ TEST(gemma4_merges_characters_by_the_list) {
         d->keys = gemma_bos;
         for (size_t i = 0; i < 4; i++) add(d, characters[i], TOKEN_NORMAL, 0);
         for (size_t i = 0; i < 50; i++) {
+            gguf_string x, y;
             int32_t a, b;
+            char both[64];
             do {
                 a = (int32_t)(259 + below(d->n - 259));
                 b = (int32_t)(259 + below(d->n - 259));
-            } while (d->tokens[a].size + d->tokens[b].size > 24);
+                x = d->tokens[a], y = d->tokens[b];
+                memcpy(both, x.data, x.size);
+                memcpy(both + x.size, y.data, y.size);
+            } while (x.size + y.size > 24 ||
+                     (round % 2 && has_inner_space(both, x.size + y.size)));
             add_merge(d, a, b);
         }
         t = open_tokenizer(d);
@@ -884,6 +908,35 @@ TEST(gemma4_takes_line_breaks_that_are_a_token_as_they_are) {
     tokenizer_free(t);
 }
 
+/* ---- BPE over characters, without white space ---- */
+
+static void lower_case(gguf_writer *w) {
+    gguf_add_bool(w, "tokenizer.ggml.normalizer.lowercase", true);
+}
+
+TEST(the_whitespace_type_has_no_tokens_for_white_space) {
+    for (int lowers = 0; lowers < 2; lowers++) {
+        draft *d = draft_new("whitespace", "whitespace");
+        int32_t a, b, ab, han;
+        tokenizer *t;
+        a = add(d, "a", TOKEN_NORMAL, 0);
+        b = add(d, "b", TOKEN_NORMAL, 0);
+        add_merge(d, a, b);
+        ab = b + 1;
+        han = add(d, "\xE6\xBC\xA2", TOKEN_NORMAL, 0);
+        if (lowers) d->keys = lower_case;
+        t = make(d);
+        EXPECT(t, " ab a\n\nb\xE3\x80\x80\xE6\xBC\xA2" "ab\t", plain, ab, a, b, han, ab);
+        if (lowers)
+            EXPECT(t, "Ab AB \xC3\x89" "B\xFF", plain, ab, ab, b);
+        else
+            EXPECT(t, "Ab AB", plain, b); /* no token says "A" */
+        expect_ids(t, " \n ", plain, NULL, 0);
+        assert_string_equal(tokenizer_describe(t).model, "whitespace");
+        tokenizer_free(t);
+    }
+}
+
 /* ---- Unigram ---- */
 
 /* The best way to write s[0..n) as tokens and unknown characters of one byte, by trying all; its
@@ -927,16 +980,20 @@ static void unigram_keys(gguf_writer *w) {
 }
 
 TEST(unigram_finds_the_best_of_all_ways) {
+    static const char *const characters[] = {"a", "b", "c", "\xE2\x96\x81", "z"};
     for (size_t round = 0; round < 12; round++) {
         draft *d = draft_unigram();
         tokenizer *t;
         double low = 0;
         d->keys = unigram_keys;
-        for (size_t i = 0; i < 25; i++) {
-            char piece[8] = "";
+        add(d, characters[3], TOKEN_NORMAL, -2 - 0x1p-21f);
+        for (size_t i = 0; i < 30; i++) {
+            char piece[24] = "";
             size_t n = 1 + below(5);
-            for (size_t k = 0; k < n; k++) piece[k] = "abc"[below(3)];
-            if (token_spelled(d, piece, n) >= 0) continue;
+            for (size_t k = 0; k < n; k++) strcat(piece, characters[below(4)]);
+            n = strlen(piece);
+            if (token_spelled(d, piece, n) >= 0 || (round % 2 && has_inner_space(piece, n)))
+                continue;
             /* no two sums are the same: each score has a bit of its own, exact in binary */
             add_token(d, piece, n, TOKEN_NORMAL,
                       -(float)(1 + below(12)) - ldexpf(1, -(int)(1 + d->n % 20)));
@@ -944,12 +1001,17 @@ TEST(unigram_finds_the_best_of_all_ways) {
         }
         t = open_tokenizer(d);
         for (size_t i = 0; i < 60; i++) {
-            char s[16];
-            ways w = {.d = d, .s = s, .n = below(14), .unknown = low - 10, .best_score = -INFINITY};
-            for (size_t k = 0; k < w.n; k++) s[k] = "abcz"[below(8) ? below(3) : 3];
-            s[w.n] = '\0';
+            char text[16] = "", marked[40] = "";
+            ways w = {.d = d, .s = marked, .unknown = low - 10, .best_score = -INFINITY};
+            for (size_t k = below(10); k > 0; k--) {
+                size_t c = below(8) ? below(4) : 4;
+                strcat(text, c == 3 ? " " : characters[c]);
+                strcat(marked, characters[c]);
+            }
+            w.n = strlen(marked);
             try_ways(&w, 0, 0, 0);
-            expect_ids(t, s, plain, w.best, w.n_best);
+            expect_ids(t, text, plain, w.best, w.n_best); /* and once more, with what that settled */
+            expect_ids(t, text, plain, w.best, w.n_best);
         }
         tokenizer_free(t);
         draft_free(d);
@@ -1237,6 +1299,56 @@ TEST(control_tokens_are_found_only_when_asked_for) {
     tokenizer_free(t);
 }
 
+static void no_space_prefix(gguf_writer *w) {
+    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
+}
+static void named_phi(gguf_writer *w) {
+    gguf_add_string(w, "general.name", "Phi-3 mini", 10);
+    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
+}
+static void named_modern_bert(gguf_writer *w) {
+    gguf_add_string(w, "general.name", "modern-bert", 11);
+}
+static void of_jina(gguf_writer *w) {
+    gguf_add_string(w, "general.architecture", "jina-bert-v3", 12);
+}
+
+TEST(some_models_tokens_take_the_white_space_beside_them) {
+    draft *d = draft_spm();
+    int32_t a, user, space;
+    tokenizer *t;
+    a = add(d, "a", TOKEN_NORMAL, -1);
+    space = add(d, "\xE2\x96\x81", TOKEN_NORMAL, -1);
+    user = add(d, "<|user|>", TOKEN_CONTROL, 0);
+    add(d, "<|endoftext|>", TOKEN_CONTROL, 0);
+    d->keys = named_phi;
+    t = open_tokenizer(d);
+    EXPECT(t, "a <|user|>\n\t a<s> a<|endoftext|> <|user|> </s>\n", with_special, a, space, user, a,
+           1, space, a, user + 1, space, user, 2);
+    EXPECT(t, "<|user|>", with_special, user);
+    EXPECT(t, "a a", plain, a, space, a);
+    tokenizer_free(t);
+    d->keys = no_space_prefix;
+    t = make(d);
+    EXPECT(t, "<|user|> a", with_special, user, space, a);
+    tokenizer_free(t);
+
+    for (int i = 0; i < 4; i++) {
+        d = draft_bytes(i == 1 ? "jina-v2-es" : "gpt-2");
+        add_merge(d, 'a', 'b');
+        add(d, i == 0 ? "[MASK]" : "<mask>", TOKEN_CONTROL, 0);
+        d->keys = i == 0 ? named_modern_bert : i == 2 ? of_jina : NULL;
+        t = make(d);
+        if (i < 3) {
+            EXPECT(t, i == 0 ? "ab \n[MASK] a" : "ab \n<mask> a", with_special, 256, 257, ' ', 'a');
+            EXPECT(t, i == 0 ? "  [MASK]" : "  <mask>", with_special, 257);
+        } else {
+            EXPECT(t, "ab <mask> a", with_special, 256, ' ', 257, ' ', 'a');
+        }
+        tokenizer_free(t);
+    }
+}
+
 TEST(spm_text_never_becomes_a_control_or_byte_token_by_its_spelling) {
     draft *d = draft_spm();
     int32_t open, s;
@@ -1292,10 +1404,6 @@ TEST(llama_bpe_takes_a_word_that_is_a_token_as_it_is) {
     }
 }
 
-static void no_space_prefix(gguf_writer *w) {
-    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
-}
-
 TEST(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence) {
     draft *d = draft_spm();
     int32_t space, a, tag;
@@ -1308,9 +1416,11 @@ TEST(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence) {
     EXPECT(t, "a", plain, a);
     EXPECT(t, " a", at_start, space, space, a);
     expect_ids(t, "", at_start, NULL, 0);
-    /* Control tokens have no text: the text opens behind them. A user-defined token is text, and
-     * stays in front. */
-    EXPECT(t, "<s>a</s>a", ((encode_options){.special = true, .start = true}), 1, space, a, 2, a);
+    /* Behind each token that the text spells it opens again. Without control tokens, a user-defined
+     * one is text, and stays in front. */
+    EXPECT(t, "<s>a</s>a", ((encode_options){.special = true, .start = true}), 1, space, a, 2,
+           space, a);
+    EXPECT(t, "a<tag>a</s>", with_special, a, tag, space, a, 2);
     EXPECT(t, "<tag>a", at_start, tag, a);
     EXPECT_TEXT(t, false, true, "a", space, a);
     EXPECT_TEXT(t, false, false, " a", space, a);
@@ -1437,24 +1547,25 @@ static void eot_key(gguf_writer *w) {
 
 TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
     draft *d = draft_bytes("gpt-2");
-    int32_t turn, user, text;
+    int32_t turn, user, text, tag;
     tokenizer *t;
     tokenizer_info info;
     add_merge(d, 'a', 'b');
     turn = add(d, "<|im_end|>", TOKEN_CONTROL, 0);
     user = add(d, "<|endoftext|>", TOKEN_USER_DEFINED,
                0);                                /* a control token, whatever the file says */
-    text = add(d, "<|eot_id|>", TOKEN_NORMAL, 0); /* text, as the file says */
-    add(d, "</s>", TOKEN_NORMAL, 0);              /* a tag of HTML */
+    text = add(d, "<|eot_id|>", TOKEN_NORMAL, 0); /* stays text, and ends a generation */
+    tag = add(d, "</s>", TOKEN_NORMAL, 0);
     t = open_tokenizer(d);
     info = tokenizer_describe(t);
     assert_int_equal(info.eos, -1);
-    assert_int_equal(info.eot, turn);
-    assert_int_equal(info.n_eog, 2);
+    assert_int_equal(info.eot, text);
+    assert_int_equal(info.n_eog, 4);
     assert_int_equal(info.eog[0], turn);
     assert_int_equal(info.eog[1], user);
-    assert_true(tokenizer_is_eog(t, user));
-    assert_false(tokenizer_is_eog(t, text));
+    assert_true(tokenizer_is_eog(t, user) && tokenizer_is_eog(t, text) && tokenizer_is_eog(t, tag));
+    assert_int_equal(tokenizer_type(t, text), TOKEN_NORMAL);
+    EXPECT_TEXT(t, false, false, "<|eot_id|></s>", turn, text, tag);
     assert_false(tokenizer_is_eog(t, -1));
     assert_int_equal(tokenizer_type(t, user), TOKEN_CONTROL);
     assert_int_equal(encoded(t, "", 0, plain).n, 0);
@@ -1465,7 +1576,7 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
     t = make(d);
     info = tokenizer_describe(t);
     assert_int_equal(info.eot, 4);
-    assert_int_equal(info.n_eog, 5);
+    assert_int_equal(info.n_eog, 7);
     for (size_t i = 1; i < info.n_eog; i++) assert_true(info.eog[i - 1] < info.eog[i]);
     assert_true(tokenizer_is_eog(t, 4) && tokenizer_is_eog(t, 5) && tokenizer_is_eog(t, 9));
     assert_string_equal(info.chat_template, "{{ x }}");
@@ -1482,15 +1593,105 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
         tokenizer_free(t);
     }
 
-    d = draft_bytes("gpt-2"); /* Harmony: a message closes with <|end|>, the turn does not */
-    add_merge(d, 'a', 'b');
-    add(d, "<|end|>", TOKEN_CONTROL, 0);
-    add(d, "<|return|>", TOKEN_CONTROL, 0);
-    add(d, "<|call|>", TOKEN_CONTROL, 0);
-    t = make(d);
-    assert_false(tokenizer_is_eog(t, 257));
-    assert_true(tokenizer_is_eog(t, 258) && tokenizer_is_eog(t, 259));
-    tokenizer_free(t);
+}
+
+/* A message of Harmony's or Solar Open's closes with <|end|>, the turn does not: even where the file
+ * says that this is the end of a turn. */
+static void eot_257(gguf_writer *w) { gguf_add_u32(w, "tokenizer.ggml.eot_token_id", 257); }
+
+TEST(a_turn_of_several_messages_does_not_end_with_the_first) {
+    static const struct {
+        const char *a, *b;
+        bool ends;
+    } cases[] = {{"<|return|>", "<|call|>", false}, {"<|flush|>", "<|calls|>", false},
+                 {"<|return|>", "<|x|>", true},     {"<|call|>", "<|calls|>", true}};
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+        draft *d = draft_bytes("gpt-2");
+        bool ends = cases[i / 2].ends;
+        tokenizer *t;
+        add_merge(d, 'a', 'b');
+        add(d, "<|end|>", i % 4 < 2 ? TOKEN_CONTROL : TOKEN_USER_DEFINED, 0);
+        add(d, cases[i / 2].a, TOKEN_CONTROL, 0);
+        add(d, cases[i / 2].b, TOKEN_CONTROL, 0);
+        if (i % 2) d->keys = eot_257;
+        t = make(d);
+        assert_int_equal(tokenizer_is_eog(t, 257), ends);
+        assert_true(tokenizer_is_eog(t, 258));
+        assert_int_equal(tokenizer_describe(t).eot, ends ? 257 : -1);
+        assert_int_equal(tokenizer_type(t, 257), TOKEN_CONTROL);
+        tokenizer_free(t);
+    }
+}
+
+/* Each of them ends a generation by its name alone: the list of llama.cpp. */
+TEST(every_name_of_an_end_is_known) {
+    static const char *const names[] = {
+        "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
+        "<end_of_turn>", "<|endoftext|>", "</s>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]", "[EOS]",
+        "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>", "<|tool_response>",
+        "<｜end▁of▁sentence｜>", "[e~[",
+        /* and as the padding and the next file of code models */
+        "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]", "<|fim_repo|>", "<|repo_name|>",
+        "<fim-repo>", "<REPO>", "<reponame>", "<|file_sep|>"};
+    static const token_type types[] = {TOKEN_CONTROL, TOKEN_USER_DEFINED, TOKEN_NORMAL};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (size_t k = 0; k < 6; k++) {
+            draft *d = k < 3 ? draft_bytes("qwen2") : draft_spm();
+            int32_t id;
+            tokenizer *t;
+            if (k < 3) add_merge(d, 'a', 'b');
+            if (k >= 3) d->types[2] = TOKEN_UNUSED, d->tokens[2].size = 1; /* its own </s> */
+            id = add(d, names[i], types[k % 3], 0);
+            t = make(d);
+            if (!tokenizer_is_eog(t, id)) fail_msg("%s of type %d", names[i], types[k % 3]);
+            assert_int_equal(tokenizer_describe(t).n_eog, k < 3 ? 1 : 2); /* SPM: its eos, 2 */
+            tokenizer_free(t);
+        }
+}
+
+static void all_keys(gguf_writer *w) {
+    static const char *const keys[] = {"bos", "eos", "eot", "eom", "unknown", "seperator",
+                                       "padding", "mask", "cls", "fim_pre", "fim_suf", "fim_mid",
+                                       "fim_pad", "fim_rep", "fim_sep"};
+    for (uint32_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        char key[64];
+        snprintf(key, sizeof key, "tokenizer.ggml.%s_token_id", keys[i]);
+        gguf_add_u32(w, key, 10 + i);
+    }
+}
+static void older_keys(gguf_writer *w) {
+    gguf_add_u32(w, "tokenizer.ggml.prefix_token_id", 30);
+    gguf_add_u32(w, "tokenizer.ggml.suffix_token_id", 31);
+    gguf_add_u32(w, "tokenizer.ggml.middle_token_id", 32);
+    gguf_add_u32(w, "tokenizer.ggml.padding_token_id", 999); /* as some files have it */
+    gguf_add_u32(w, "tokenizer.ggml.fim_sep_token_id", UINT32_MAX);
+}
+
+TEST(special_ids_come_from_keys_and_then_from_names) {
+    static const char *const fim[] = {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>",
+                                      "<|fim_pad|>",    "<|repo_name|>",  "<|file_sep|>"};
+    for (int i = 0; i < 3; i++) {
+        draft *d = draft_bytes("qwen2");
+        tokenizer_info info;
+        tokenizer *t;
+        add_merge(d, 'a', 'b');
+        for (size_t k = 0; k < 6; k++) add(d, fim[k], TOKEN_USER_DEFINED, 0);
+        d->keys = i == 0 ? NULL : i == 1 ? all_keys : older_keys;
+        t = make(d);
+        info = tokenizer_describe(t);
+        const int32_t got[] = {info.bos,     info.eos,     info.eot,     info.eom,     info.unk,
+                               info.sep,     info.pad,     info.mask,    info.cls,     info.fim_pre,
+                               info.fim_suf, info.fim_mid, info.fim_pad, info.fim_rep, info.fim_sep};
+        for (int32_t k = 0; k < 15; k++) {
+            int32_t named = k >= 9 ? 257 + k - 9 : -1;
+            int32_t expected = i == 1 ? 10 + k : i == 2 && k >= 9 && k < 12 ? 30 + k - 9 : named;
+            if (got[k] != expected) fail_msg("id %d is %d, expected %d", k, got[k], expected);
+        }
+        /* Text spells such a token only where the file gives the id: then it is one of many. */
+        assert_int_equal(tokenizer_type(t, 257), i == 0 ? TOKEN_CONTROL : TOKEN_USER_DEFINED);
+        assert_int_equal(tokenizer_is_eog(t, 22), i == 1); /* fim_pad */
+        tokenizer_free(t);
+    }
 }
 
 TEST(files_without_types_have_bytes_and_end_tokens_by_their_spelling) {
@@ -1524,6 +1725,147 @@ TEST(merges_that_cannot_apply_are_passed_over) {
     EXPECT(t, "xyab", with_special, 'x', 'y', 256);
     EXPECT_TEXT(t, true, true, "ab", 257, 256, 258, 259);
     tokenizer_free(t);
+}
+
+TEST(of_tokens_that_are_spelled_alike_the_first_counts) {
+    draft *d = draft_spm();
+    int32_t a, ab;
+    tokenizer *t;
+    a = add(d, "a", TOKEN_NORMAL, -3);
+    ab = add(d, "ab", TOKEN_NORMAL, -1);
+    add(d, "ab", TOKEN_NORMAL, 0);
+    add(d, "a", TOKEN_NORMAL, 0);
+    add(d, "<0x61>", TOKEN_BYTE, 0);
+    add(d, "<s>", TOKEN_CONTROL, 0);
+    t = make(d);
+    EXPECT(t, "aba<s>", with_special, ab, a, 1);
+    EXPECT_TEXT(t, false, false, "abaaaba", ab, a, ab + 3, ab + 1, ab + 2);
+    assert_int_equal(tokenizer_id(t, "ab", 2), ab);
+    tokenizer_free(t);
+
+    d = draft_bytes("gpt-2");
+    add_merge(d, 'a', 'b');
+    add_spelled(d, "ab", 2);
+    add_spelled(d, "a", 1);
+    t = make(d);
+    EXPECT(t, "aba", plain, 256, 'a');
+    EXPECT_TEXT(t, false, false, "aba", 257, 258);
+    tokenizer_free(t);
+}
+
+TEST(tokens_need_not_be_utf8) {
+    draft *d = draft_spm();
+    int32_t half, user, both;
+    tokenizer *t;
+    half = add(d, "\xFF", TOKEN_NORMAL, -1);
+    both = add(d, "\xFF\xC3", TOKEN_NORMAL, -1);
+    user = add(d, "\xC3\xA9\xFE", TOKEN_USER_DEFINED, 0);
+    t = make(d);
+    EXPECT(t, "\xFF" "a\xFF\xC3\xC3\xA9\xFE", plain, half, 3 + 'a', both, user);
+    EXPECT_TEXT(t, false, false, "\xFF\xFF\xC3\xC3\xA9\xFE", half, both, user);
+    tokenizer_free(t);
+
+    d = draft_bytes("gpt-2"); /* a piece that is no spelling: a name, which no text becomes */
+    add_merge(d, 'a', 'b');
+    add(d, "\xC4", TOKEN_NORMAL, 0);
+    user = add(d, "\xFF-", TOKEN_USER_DEFINED, 0);
+    t = make(d);
+    EXPECT(t, "\xC4\xFF-", plain, 0xC4, user);
+    EXPECT_TEXT(t, false, false, "\xC4\xFF-", 257, user);
+    tokenizer_free(t);
+}
+
+static void long_arrays(gguf_writer *w) {
+    int32_t types[300];
+    float scores[300] = {0};
+    for (size_t i = 0; i < 300; i++) types[i] = i < 3 || i > 258 ? TOKEN_NORMAL : TOKEN_BYTE;
+    scores[260] = -1;
+    gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, types, 300);
+    gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, scores, 300);
+}
+
+TEST(arrays_may_be_longer_than_the_vocabulary) {
+    draft *d = draft_spm();
+    tokenizer *t;
+    add(d, "ab", TOKEN_NORMAL, 0);
+    add(d, "bc", TOKEN_NORMAL, 0);
+    d->no_types = d->no_scores = true;
+    d->keys = long_arrays;
+    t = make(d);
+    EXPECT(t, "abc", plain, 259, 3 + 'c');
+    tokenizer_free(t);
+}
+
+/* Whatever the tokens, types, scores and merges are: the file is refused by the name of a key, or
+ * any text becomes ids and any ids become text. */
+TEST(vocabularies_of_noise_load_or_are_refused_by_name) {
+    static const char *const models[] = {"llama", "gpt2", "gemma4", "bert", "t5", "whitespace"};
+    static const char *const names[] = {"<s>", "</s>", "<unk>", "<|im_end|>", "<|end|>", "<|call|>",
+                                        "<|return|>", "<0x41>", "<0xFF>", "\xE2\x96\x81", " ", "",
+                                        "\xE2\x96", "a b", "[PAD]", "<|tool_response>"};
+    int loaded = 0, refused = 0;
+    for (int round = 0; round < 600; round++) {
+        const char *model = models[round % 6];
+        const char *pre = strcmp(model, "whitespace") == 0 ? model
+                          : strcmp(model, "gpt2") == 0     ? pre_types()[below(20)]
+                                                           : NULL;
+        draft *d = draft_new(model, pre);
+        tokenizer *t = NULL;
+        pl_error e;
+        gguf *g;
+        d->no_types = below(4) == 0;
+        d->no_scores = below(4) == 0;
+        if (below(2))
+            for (int b = 0; b < 256; b++) {
+                char name[8];
+                unsigned char byte = (unsigned char)b;
+                snprintf(name, sizeof name, "<0x%02X>", b);
+                if (strcmp(model, "gpt2") == 0)
+                    add_spelled(d, &byte, 1);
+                else
+                    add(d, name, below(9) ? TOKEN_BYTE : TOKEN_NORMAL, 0);
+            }
+        for (size_t n = 1 + below(60); n > 0; n--) {
+            char s[24];
+            size_t size = below(3) ? random_bytes(s, sizeof s) : 0;
+            const char *name = names[below(sizeof names / sizeof *names)];
+            token_type type = (token_type)below(below(8) ? 6 : 8);
+            float score = below(20) ? -(float)below(20) : below(2) ? INFINITY : -INFINITY;
+            if (below(3) == 0)
+                add(d, name, type, score);
+            else
+                add_token(d, s, size, type, score);
+        }
+        for (size_t n = below(40); n > 0; n--) {
+            char line[64];
+            gguf_string a = d->tokens[below(d->n)], b = d->tokens[below(d->n)];
+            memcpy(line, a.data, a.size);
+            line[a.size] = below(9) ? ' ' : 'x';
+            memcpy(line + a.size + 1, b.data, b.size);
+            d->merges[d->n_merges++] = copied(line, a.size + 1 + b.size);
+        }
+        g = draft_open(d);
+        if (tokenizer_new(g, &t, &e) != PL_OK) {
+            assert_non_null(strstr(e.message, "key 'tokenizer.ggml."));
+            refused++;
+        } else {
+            loaded++;
+        }
+        for (int i = 0; i < 20 && t != NULL; i++) {
+            char s[200];
+            size_t n = random_bytes(s, sizeof s);
+            id_list ids = encoded(t, s, n, (encode_options){.special = i % 2 == 0, .start = true});
+            text_buffer b = {NULL, 0, 0};
+            for (size_t k = 0; k < d->n; k++) id_list_push(&ids, (int32_t)k, NULL);
+            assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, i % 3 == 0, true, &b, NULL), PL_OK);
+            id_list_free(&ids);
+            text_free(&b);
+        }
+        tokenizer_free(t);
+        gguf_close(g);
+        draft_free(d);
+    }
+    assert_true(loaded > 100 && refused > 20);
 }
 
 TEST(pieces_are_known_by_bytes_and_by_spelling) {
@@ -1662,6 +2004,9 @@ static const struct {
     {NULL, NULL, 0, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.model'"}},
     {NULL, NULL, 0, model_is_a_number, PL_ERR_FORMAT, {"'tokenizer.ggml.model'", "u32"}},
     {"rwkv", NULL, 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.model'", "\"rwkv\"", "llama, gpt2"}},
+    {"plamo2", NULL, 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.model'", "\"plamo2\"", "bert, t5"}},
+    {"hybriddna", NULL, 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.model'", "\"hybriddna\""}},
+    {"none", NULL, 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.model'", "\"none\""}},
     {"gpt2", "klingon", 0, NULL, PL_ERR_UNSUPPORTED, {"ggml.pre'", "\"klingon\"", "qwen2"}},
     {"llama", NULL, NO_TOKENS, NULL, PL_ERR_FORMAT, {"'tokenizer.ggml.tokens'"}},
     {"llama", NULL, NO_TOKENS, tokens_are_numbers, PL_ERR_FORMAT, {"ggml.tokens'", "i32"}},
@@ -1969,6 +2314,7 @@ int main(void) {
         CASE(long_runs_are_encoded_whole),
         CASE(gemma4_merges_characters_by_the_list),
         CASE(gemma4_takes_line_breaks_that_are_a_token_as_they_are),
+        CASE(the_whitespace_type_has_no_tokens_for_white_space),
         CASE(unigram_finds_the_best_of_all_ways),
         CASE(unigram_normalizes_by_the_longest_of_the_map),
         CASE(a_charsmap_of_noise_is_harmless),
@@ -1977,6 +2323,7 @@ int main(void) {
         CASE(characters_have_their_classes_and_mappings),
         CASE(user_defined_tokens_are_split_off_first_the_longest_at_a_place),
         CASE(control_tokens_are_found_only_when_asked_for),
+        CASE(some_models_tokens_take_the_white_space_beside_them),
         CASE(spm_text_never_becomes_a_control_or_byte_token_by_its_spelling),
         CASE(unused_tokens_are_never_produced),
         CASE(llama_bpe_takes_a_word_that_is_a_token_as_it_is),
@@ -1985,8 +2332,15 @@ int main(void) {
         CASE(scores_may_be_integers),
         CASE(bos_is_added_when_the_model_wants_it_and_the_caller_too),
         CASE(generation_ends_at_the_ids_and_names_that_mean_it),
+        CASE(a_turn_of_several_messages_does_not_end_with_the_first),
+        CASE(every_name_of_an_end_is_known),
+        CASE(special_ids_come_from_keys_and_then_from_names),
         CASE(files_without_types_have_bytes_and_end_tokens_by_their_spelling),
         CASE(merges_that_cannot_apply_are_passed_over),
+        CASE(of_tokens_that_are_spelled_alike_the_first_counts),
+        CASE(tokens_need_not_be_utf8),
+        CASE(arrays_may_be_longer_than_the_vocabulary),
+        CASE(vocabularies_of_noise_load_or_are_refused_by_name),
         CASE(pieces_are_known_by_bytes_and_by_spelling),
         CASE(a_bad_id_leaves_the_output_as_it_was),
         CASE(wrong_metadata_is_refused_by_name),

@@ -75,6 +75,68 @@ t.test("progress climbs to 1, and what it raises or refuses ends the loading", f
     t.ok(message)
 end)
 
+--- A file of metadata alone, as the format is defined: {key, type, value}, ...
+local function write_gguf(pairs_of)
+    local form = { u32 = "<I4I4", bool = "<I4I1", string = "<I4s8" }
+    local number = { u32 = 4, bool = 7, string = 8, strings = 9, i32s = 9 }
+    local out = { "GGUF", string.pack("<I4I8I8", 3, 0, #pairs_of) }
+    for _, pair in ipairs(pairs_of) do
+        local key, kind, value = table.unpack(pair)
+        out[#out + 1] = string.pack("<s8", key)
+        if form[kind] then
+            if kind == "bool" then value = value and 1 or 0 end
+            out[#out + 1] = string.pack(form[kind], number[kind], value)
+        else
+            out[#out + 1] = string.pack("<I4I4I8", 9, kind == "strings" and 8 or 5, #value)
+            for _, v in ipairs(value) do
+                out[#out + 1] = string.pack(kind == "strings" and "<s8" or "<i4", v)
+            end
+        end
+    end
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(table.concat(out))
+    file:close()
+    return path
+end
+
+t.test("info shows every id of the tokenizer, and encode adds what it wants", function()
+    local names = { "<unk>", "<s>", "</s>", "<|im_end|>", "<|fim_pad|>", "<tag>", "a" }
+    local function open(more)
+        local list = {
+            { "general.architecture", "string", "llama" }, { "tokenizer.ggml.model", "string", "llama" },
+            { "tokenizer.ggml.tokens", "strings", names },
+            { "tokenizer.ggml.token_type", "i32s", { 2, 3, 3, 3, 3, 4, 1 } },
+        }
+        table.move(more, 1, #more, #list + 1, list)
+        local path = write_gguf(list)
+        local words = assert(perilune.load(path, { vocab_only = true }))
+        os.remove(path)
+        return words
+    end
+    local words <close> = open {}
+    local info = words:info().tokenizer
+    t.eq(info, {
+        model = "llama", pre = "", add_bos = true, add_eos = false, add_sep = false, add_space_prefix = true,
+        unk = 0, bos = 1, eos = 2, eot = 3, fim_pad = 4, eog = { 2, 3, 4 },
+    })
+    t.eq(words:encode("<tag>a", { bos = true, eos = true }), { 1, 5, 6 })
+    t.eq(words:encode("</s><tag>", { special = true }), { 2, 5 })
+
+    local other <close> = open {
+        { "tokenizer.ggml.add_bos_token", "bool", false }, { "tokenizer.ggml.add_eos_token", "bool", true },
+        { "tokenizer.ggml.add_space_prefix", "bool", false }, { "tokenizer.ggml.mask_token_id", "u32", 6 },
+        { "tokenizer.ggml.seperator_token_id", "u32", 2 }, { "tokenizer.ggml.padding_token_id", "u32", 7 },
+        { "tokenizer.chat_template", "string", "{{ x }}" },
+    }
+    info = other:info().tokenizer
+    t.eq({ info.add_bos, info.add_eos, info.add_space_prefix }, { false, true, false })
+    t.eq({ info.mask, info.sep, info.cls, info.pad }, { 6, 2 })
+    t.eq(other:info().chat_template, "{{ x }}")
+    t.eq(other:encode("a", { bos = true, eos = true }), { 6, 2 })
+    t.eq(other:encode("a", { bos = true }), { 6 })
+end)
+
 t.test("vocab_only has the tokenizer and nothing to compute with", function()
     local words <close> = assert(perilune.load(DEMO, { vocab_only = true }))
     t.eq(words:encode(STORY), story)
