@@ -155,9 +155,10 @@ TEST(quantized_weights_of_every_architecture_are_close_to_the_reference_of_the_s
 }
 
 TEST(the_reference_matches_llama_cpp) {
-    static const char *const archs[] = {"llama",   "qwen2",   "qwen3",    "gemma2",
-                                        "gemma3",  "olmo2",   "phi3",     "gpt2",
-                                        "granite", "smollm3", "mistral3", "gemma4"};
+    static const char *const archs[] = {"llama",    "qwen2",    "qwen3",    "gemma2",
+                                        "gemma3",   "olmo2",    "phi3",     "gpt2",
+                                        "granite",  "smollm3",  "mistral3", "gemma4",
+                                        "qwen2moe", "qwen3moe", "gpt-oss",  "qwen35"};
     const char *folder;
     char path[4096];
     size_t n_cases = 0;
@@ -167,9 +168,7 @@ TEST(the_reference_matches_llama_cpp) {
     for (char *line = strtok(manifest, "\n"); line; line = strtok(NULL, "\n")) {
         parity_case c;
         bool known = false;
-        if (!read_case(line, &c) || (strcmp(c.type, "F32") && strcmp(c.arch, "phi3")) ||
-            !strcmp(c.name, "mixtral") || !strcmp(c.name, "gemma4_moe"))
-            continue;
+        if (!read_case(line, &c) || (strcmp(c.type, "F32") && strcmp(c.arch, "phi3"))) continue;
         for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
             known = known || !strcmp(archs[i], c.arch);
         if (!known) continue;
@@ -179,12 +178,14 @@ TEST(the_reference_matches_llama_cpp) {
         snprintf(path, sizeof path, "%s/%s.gguf", folder, c.name);
         float *reference = reference_logits(path, c.tokens, c.n, 512);
         double error = nmse(reference, expected, c.n * c.n_vocab);
-        if (!(error <= bound_of(&c, KV_F32))) fail_msg("%s: NMSE %.2e", c.name, error);
+        print_message("%-14s NMSE %.2e\n", c.name, error);
+        /* what an F16 cache, or llama.cpp's table for GELU, is off by */
+        if (!(error <= 1e-6)) fail_msg("%s: NMSE %.2e", c.name, error);
         free(expected);
         free(reference);
     }
     free(manifest);
-    assert_int_equal(n_cases, sizeof archs / sizeof *archs + 1); /* gemma4 has two */
+    assert_int_equal(n_cases, sizeof archs / sizeof *archs + 3); /* gemma4 has three, llama two */
 }
 
 /* ---- caches ---- */
