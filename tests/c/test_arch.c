@@ -13,6 +13,7 @@
 #include "ways.h"
 
 #define N 60 /* tokens of a sequence */
+#define RUNTIME_IS_SPARSE 0 /* 1: the runtime has experts and recurrent layers */
 
 static void make_tokens(int32_t *tokens, size_t n, uint64_t seed) {
     for (size_t i = 0; i < n; i++) tokens[i] = (int32_t)(tiny_random(&seed) % 320);
@@ -117,6 +118,66 @@ static const char *make_model(const variant *v, weight_type type) {
     return tiny_model(&s);
 }
 
+/* Experts and recurrent layers: the shapes of tiny_hybrid, and what else files of these
+ * architectures may say. */
+typedef struct {
+    const char *name, *what;
+    tiny_key keys[4]; /* beside the shape's own */
+    void (*change)(tiny_shape *);
+} sparse_variant;
+
+static void no_shared_expert(tiny_shape *s) { s->experts.n_ff_shared = 0; }
+static void no_experts(tiny_shape *s) { s->experts = (tiny_experts){0}; }
+static void two_groups(tiny_shape *s) { s->recurrent.groups = 2; }
+static void every_third_attends(tiny_shape *s) { s->recurrent.interval = 3; }
+static void one_key_head(tiny_shape *s) { s->recurrent.groups = 1; }
+static void two_taps(tiny_shape *s) { s->recurrent.conv = 2; }
+static void last_norm_as_elsewhere(tiny_shape *s) { s->parts &= ~(unsigned)TINY_LAST_NORM_RENAMED; }
+static void values_from_keys(tiny_shape *s) { s->parts |= TINY_VALUES_FROM_KEYS; }
+static void all_experts(tiny_shape *s) { s->experts.used = s->experts.n; }
+static void one_expert(tiny_shape *s) { s->experts.used = 1; }
+
+static const sparse_variant sparse_variants[] = {
+    {"mixtral", .what = "experts"},
+    {"mixtral", .what = "one expert of many", .change = one_expert},
+    {"mixtral", .what = "weights as they are, scaled",
+     .keys = {{"expert_weights_norm", 'b', 0, NULL}, NUMBER("expert_weights_scale", 1.5)}},
+    {"qwen2moe", .what = "shared expert with a gate"},
+    {"qwen2moe", .what = "renormalised", .keys = {{"expert_weights_norm", 'b', 1, NULL}}},
+    {"qwen3moe", .what = "wide heads"},
+    {"qwen3moe", .what = "softmax of the chosen, every one",
+     .keys = {COUNT("expert_gating_func", 3)}, .change = all_experts},
+    {"olmoe", .what = "norms over rows"},
+    {"granitemoe", .what = "multipliers, shared expert"},
+    {"granitemoe", .what = "multipliers", .change = no_shared_expert},
+    {"gpt-oss", .what = "window, sinks, YaRN, biases, limits"},
+    {"gemma4", .what = "window, experts beside a dense block"},
+    {"gemma4", .what = "window, values from keys, experts", .change = values_from_keys},
+    {"qwen35", .what = "every fourth attends"},
+    {"qwen35", .what = "every third attends", .change = every_third_attends},
+    {"qwen35", .what = "one head of keys", .change = one_key_head},
+    {"qwen35moe", .what = "every fourth attends, experts"},
+    {"lfm2", .what = "short convolutions"},
+    {"lfm2", .what = "two taps", .change = two_taps},
+    {"lfm2", .what = "the last norm's usual name", .change = last_norm_as_elsewhere},
+    {"lfm2moe", .what = "sigmoids, biased choice, dense layers first"},
+    {"lfm2moe", .what = "scaled", .keys = {NUMBER("expert_weights_scale", 2.5)}},
+    {"granitehybrid", .what = "one group, experts, shared expert"},
+    {"granitehybrid", .what = "two groups, experts, without RoPE",
+     .keys = {{"rope.scaling.finetuned", 'b', 0, NULL}}, .change = two_groups},
+    {"granitehybrid", .what = "dense", .change = no_experts},
+};
+#define N_SPARSE (sizeof sparse_variants / sizeof *sparse_variants)
+
+static const char *make_sparse(const sparse_variant *v, weight_type type) {
+    tiny_shape s = tiny_hybrid(v->name);
+    s.type = type;
+    s.more_keys = v->keys;
+    s.seed = (uint64_t)(v - sparse_variants) + 101;
+    if (v->change) v->change(&s);
+    return tiny_model(&s);
+}
+
 /* ---- logits ---- */
 
 TEST(every_architecture_matches_the_straight_line_reference) {
@@ -154,10 +215,52 @@ TEST(quantized_weights_of_every_architecture_are_close_to_the_reference_of_the_s
     }
 }
 
+/* That of the first tokens does not depend on the others, and every model means something. */
+TEST(the_reference_of_experts_and_recurrent_layers_is_causal) {
+    int32_t tokens[N];
+    make_tokens(tokens, N, 3);
+    for (size_t i = 0; i < N_SPARSE; i++) {
+        const char *path = make_sparse(&sparse_variants[i], TYPE_F32);
+        size_t V = tiny_default().n_vocab, half = N / 2;
+        float *all = reference_logits(path, tokens, N, 512);
+        float *some = reference_logits(path, tokens, half, 512);
+        for (size_t j = 0; j < N * V; j++) assert_true(isfinite(all[j]));
+        assert_memory_equal(all, some, half * V * sizeof *all);
+        tokens[0] ^= 1; /* and the last does on the first: a state, or attention, reaches back */
+        float *other = reference_logits(path, tokens, N, 512);
+        tokens[0] ^= 1;
+        assert_true(nmse(other + (N - 1) * V, all + (N - 1) * V, V) > 0);
+        free(all);
+        free(some);
+        free(other);
+    }
+}
+
+#if RUNTIME_IS_SPARSE
+TEST(experts_and_recurrent_layers_match_the_straight_line_reference) {
+    int32_t tokens[N];
+    make_tokens(tokens, N, 3);
+    for (size_t i = 0; i < N_SPARSE; i++) {
+        const sparse_variant *v = &sparse_variants[i];
+        char what[96];
+        const char *path = make_sparse(v, TYPE_F32);
+        float *reference = reference_logits(path, tokens, N, tiny_default().context);
+        snprintf(what, sizeof what, "%s %s", v->name, v->what);
+        for (size_t k = 0; kernels_at(k); k++) {
+            engine *g = open_engine(path, kernels_at(k)->name, KV_F32, 2, 0);
+            check_three_ways(g, what, tokens, N, reference, 1e-10);
+            engine_close(g);
+        }
+        free(reference);
+    }
+}
+#endif
+
 TEST(the_reference_matches_llama_cpp) {
-    static const char *const archs[] = {"llama",   "qwen2",   "qwen3",    "gemma2",
-                                        "gemma3",  "olmo2",   "phi3",     "gpt2",
-                                        "granite", "smollm3", "mistral3", "gemma4"};
+    static const char *const archs[] = {"llama",    "qwen2",    "qwen3",    "gemma2",
+                                        "gemma3",   "olmo2",    "phi3",     "gpt2",
+                                        "granite",  "smollm3",  "mistral3", "gemma4",
+                                        "qwen2moe", "qwen3moe", "gpt-oss",  "qwen35"};
     const char *folder;
     char path[4096];
     size_t n_cases = 0;
@@ -167,9 +270,7 @@ TEST(the_reference_matches_llama_cpp) {
     for (char *line = strtok(manifest, "\n"); line; line = strtok(NULL, "\n")) {
         parity_case c;
         bool known = false;
-        if (!read_case(line, &c) || (strcmp(c.type, "F32") && strcmp(c.arch, "phi3")) ||
-            !strcmp(c.name, "mixtral") || !strcmp(c.name, "gemma4_moe"))
-            continue;
+        if (!read_case(line, &c) || (strcmp(c.type, "F32") && strcmp(c.arch, "phi3"))) continue;
         for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
             known = known || !strcmp(archs[i], c.arch);
         if (!known) continue;
@@ -179,12 +280,14 @@ TEST(the_reference_matches_llama_cpp) {
         snprintf(path, sizeof path, "%s/%s.gguf", folder, c.name);
         float *reference = reference_logits(path, c.tokens, c.n, 512);
         double error = nmse(reference, expected, c.n * c.n_vocab);
-        if (!(error <= bound_of(&c, KV_F32))) fail_msg("%s: NMSE %.2e", c.name, error);
+        print_message("%-14s NMSE %.2e\n", c.name, error);
+        /* what an F16 cache, or llama.cpp's table for GELU, is off by */
+        if (!(error <= 1e-6)) fail_msg("%s: NMSE %.2e", c.name, error);
         free(expected);
         free(reference);
     }
     free(manifest);
-    assert_int_equal(n_cases, sizeof archs / sizeof *archs + 1); /* gemma4 has two */
+    assert_int_equal(n_cases, sizeof archs / sizeof *archs + 3); /* gemma4 has three, llama two */
 }
 
 /* ---- caches ---- */
@@ -359,6 +462,10 @@ int main(void) {
         cmocka_unit_test(every_architecture_matches_the_straight_line_reference),
         cmocka_unit_test(
             quantized_weights_of_every_architecture_are_close_to_the_reference_of_the_same_weights),
+        cmocka_unit_test(the_reference_of_experts_and_recurrent_layers_is_causal),
+#if RUNTIME_IS_SPARSE
+        cmocka_unit_test(experts_and_recurrent_layers_match_the_straight_line_reference),
+#endif
         cmocka_unit_test(the_reference_matches_llama_cpp),
         cmocka_unit_test(caches_of_models_with_windows_rewind_and_fork_to_the_bit),
         cmocka_unit_test(layers_that_share_keys_and_values_own_no_bytes),

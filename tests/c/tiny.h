@@ -14,7 +14,7 @@ typedef struct {
     const char *key;            /* this key is left out */
     void (*more)(gguf_writer *w); /* adds keys; NULL: none */
     const char *tensor;         /* this one is left out, or, */
-    uint64_t ne[2];             /* when not 0, has this shape, */
+    uint64_t ne[3];             /* when not 0, has this shape, */
     uint32_t type;              /* when not 0, is of this type (block size 1, at most 8 bytes) */
     const char *extra;          /* a tensor of this name is added */
 } tiny_edit;
@@ -37,8 +37,33 @@ enum {
     TINY_POSITIONS = 1 << 14, TINY_LONG_FACTORS = 1 << 15,
     TINY_VISION = 1 << 16,         /* two tensors of another part */
     TINY_OUTPUT_SCALE = 1 << 17,
-    TINY_VALUES_FROM_KEYS = 1 << 18  /* layers without a window have no attn_v */
+    TINY_VALUES_FROM_KEYS = 1 << 18, /* layers without a window have no attn_v */
+    TINY_SINKS = 1 << 19,          /* of attention */
+    TINY_GATED_ATTENTION = 1 << 20, /* attn_q: of each head a query, then a gate */
+    TINY_EXPERT_BIASES = 1 << 21,  /* of the router too; and values that reach gpt-oss's limits */
+    TINY_CHOICE_BIAS = 1 << 22,    /* exp_probs_b */
+    TINY_SHARED_GATE = 1 << 23,
+    TINY_DENSE_TOO = 1 << 24,      /* a dense block beside the experts, as in Gemma 4 */
+    TINY_LAST_NORM_RENAMED = 1 << 25 /* output_norm is called token_embd_norm */
 };
+
+/* Experts, in place of the dense block. Their width is a key of its own when it is not 0. */
+typedef struct {
+    uint32_t n, used;           /* n 0: none */
+    uint32_t n_ff, n_ff_shared; /* width; 0: the dense block's, no shared expert */
+    uint32_t n_dense;           /* layers at the beginning without experts */
+} tiny_experts;
+
+typedef enum { TINY_ALL_ATTEND, TINY_DELTA_NET, TINY_MAMBA2, TINY_SHORT_CONV } tiny_mixer;
+
+/* What layers have in place of attention: those where layer_heads_kv says 0, or, with an interval,
+ * all but every interval-th. */
+typedef struct {
+    tiny_mixer kind;
+    uint32_t conv;              /* taps */
+    uint32_t state, groups, heads; /* Mamba-2 (2 n_embd wide) and DeltaNet (heads of values) */
+    uint32_t interval;
+} tiny_recurrent;
 
 typedef struct {
     weight_type type;           /* of the matrices */
@@ -55,11 +80,20 @@ typedef struct {
     uint32_t n_shared;          /* layers at the end without keys and values of their own */
     uint32_t n_per_layer;       /* width of per-layer embeddings */
     const tiny_key *keys;       /* until one without a name; NULL: none */
+    const tiny_key *more_keys;
+    tiny_experts experts;
+    tiny_recurrent recurrent;
+    const char *layer_heads_kv; /* "0,2,...": n_head_kv of each layer; NULL: of all */
     const tiny_edit *edit;      /* NULL: a sound model */
 } tiny_shape;
 
 /* Two layers, 64 wide, GQA 4:2, 320 tokens, context 512, F32. */
 tiny_shape tiny_default(void);
+
+/* A shape with all that is special in an architecture with experts or recurrent layers: mixtral,
+ * qwen2moe, qwen3moe, olmoe, granitemoe, gpt-oss, gemma4, qwen35, qwen35moe, lfm2, lfm2moe,
+ * granitehybrid. 64 wide, 3 to 6 layers, of both kinds. */
+tiny_shape tiny_hybrid(const char *name);
 
 /* Writes the model to a temporary file and returns its path (which lives until the program ends). */
 const char *tiny_model(const tiny_shape *shape);
