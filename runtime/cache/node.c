@@ -17,7 +17,7 @@ struct cache_store {
     size_t context, n_hidden;
     size_t refs;        /* the model's, and one per live node */
     size_t nodes;
-    size_t interval;    /* of states */
+    size_t interval, least_interval; /* of states; a power of two times the least */
     cache_node *root;   /* the empty cache, held by the store; not counted above */
 };
 
@@ -44,14 +44,13 @@ struct cache_node {
 static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const int32_t *ids, size_t n_ids,
                         cache_node **out, pl_error *e);
 
-pl_code cache_store_new(size_t block_bytes, size_t state_bytes, size_t max_bytes, size_t context, size_t n_hidden,
-                        cache_store **out, pl_error *e) {
+pl_code cache_store_new(const cache_store_options *o, cache_store **out, pl_error *e) {
     cache_store *s = mem_zalloc(sizeof *s);
     if (!s) return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache store");
-    pool_init(&s->pool, block_bytes, state_bytes, max_bytes);
-    s->interval = STATE_INTERVAL;
-    s->context = context;
-    s->n_hidden = n_hidden;
+    pool_init(&s->pool, o->block_bytes, o->state_bytes, o->max_bytes);
+    s->interval = s->least_interval = o->state_interval ? o->state_interval : STATE_INTERVAL;
+    s->context = o->context;
+    s->n_hidden = o->n_hidden;
     pl_code rc = new_node(s, NULL, 0, NULL, 0, &s->root, e);
     if (rc) {
         mem_free(s);
@@ -238,7 +237,7 @@ pl_code cache_store_take_state(cache_store *s, kv_block **out, pl_error *e) { re
 bool cache_store_wants_state(cache_store *s) {
     const pool_shelf *states = &s->pool.of[POOL_STATES];
     size_t most = s->pool.max_bytes / 2 / states->bytes;
-    while (s->interval > STATE_INTERVAL && states->n_used < most / 4) s->interval /= 2;
+    while (s->interval > s->least_interval && states->n_used < most / 4) s->interval /= 2;
     while (states->n_used >= most && thin_states(s)) {}
     return states->n_used < most;
 }

@@ -23,10 +23,15 @@
 
 /* What all caches of one loaded model share. Reference-counted: nodes may outlive the model. */
 typedef struct cache_store cache_store;
-/* state_bytes: of the recurrent layers' state after a token, 0 in models that have none; context: most tokens of one
- * cache; n_hidden: floats of a final hidden state. */
-pl_code cache_store_new(size_t block_bytes, size_t state_bytes, size_t max_bytes, size_t context, size_t n_hidden,
-                        cache_store **out, pl_error *e);
+typedef struct {
+    size_t block_bytes;     /* of KV_TILE tokens' keys and values */
+    size_t state_bytes;     /* of the recurrent layers' state after a token; 0: there are none */
+    size_t max_bytes;       /* of all caches */
+    size_t context;         /* most tokens of one cache */
+    size_t n_hidden;        /* floats of a final hidden state */
+    size_t state_interval;  /* 0: STATE_INTERVAL */
+} cache_store_options;
+pl_code cache_store_new(const cache_store_options *o, cache_store **out, pl_error *e);
 void cache_store_release(cache_store *s);
 kv_pool *cache_store_pool(cache_store *s);
 size_t cache_store_context(const cache_store *s);
@@ -86,7 +91,7 @@ void node_unclaim(cache_node *n);     /* what was claimed is given back */
  *   - the last token up to which states were computed again.
  * From another position, tokens are run again from the nearest state before it, at most an interval away. */
 
-#define STATE_INTERVAL 256  /* tokens, to begin with; a multiple of KV_TILE */
+#define STATE_INTERVAL 256  /* tokens, to begin with */
 size_t cache_store_interval(const cache_store *s);
 
 /* The last position at or before `position`, on the way to it, after which a state is kept; 0 and NULL: the beginning. */

@@ -68,7 +68,10 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
     if (g->m->layers) {
         size_t limit = o->cache_bytes ? o->cache_bytes : default_cache_bytes(g->m);
         if ((rc = check_limit(g->m, limit, e)) ||
-            (rc = cache_store_new(g->m->block_bytes, g->m->state_bytes, limit, g->m->context, g->m->hp.n_embd, &g->store, e)))
+            (rc = cache_store_new(&(cache_store_options){.block_bytes = g->m->block_bytes, .state_bytes = g->m->state_bytes,
+                                                         .max_bytes = limit, .context = g->m->context,
+                                                         .n_hidden = g->m->hp.n_embd, .state_interval = o->state_interval},
+                                  &g->store, e)))
             goto fail;
         g->step.m = g->m;
         g->step.store = g->store;

@@ -21,6 +21,7 @@ typedef struct engine engine;
 typedef struct {
     model_options model;
     size_t cache_bytes;     /* most memory of all caches; 0: at least one full context, at most half of what is free */
+    size_t state_interval;  /* tokens between the states that are kept of recurrent layers; 0: STATE_INTERVAL */
 } engine_options;
 
 pl_code engine_open(const engine_options *o, engine **out, pl_error *e);

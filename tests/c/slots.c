@@ -17,7 +17,8 @@ uint64_t slots_hash(uint64_t prefix, int32_t token) {
 cache_store *slots_store(size_t blocks, size_t context) {
     cache_store *s;
     pl_error e;
-    assert_int_equal(cache_store_new(BLOCK_BYTES, 0, blocks * BLOCK_BYTES, context, SLOTS_HIDDEN, &s, &e), PL_OK);
+    assert_int_equal(cache_store_new(&(cache_store_options){.block_bytes = BLOCK_BYTES, .max_bytes = blocks * BLOCK_BYTES,
+                                                            .context = context, .n_hidden = SLOTS_HIDDEN}, &s, &e), PL_OK);
     return s;
 }
 

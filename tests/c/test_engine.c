@@ -265,6 +265,13 @@ static void add_value(world *w, const value *from, size_t keep, const int32_t *m
     }
 }
 
+static const char *hybrid_model(const char *name, weight_type type) {
+    tiny_shape shape = tiny_hybrid(name);
+    shape.context = SMALL_CONTEXT;
+    shape.type = type;
+    return tiny_model(&shape);
+}
+
 /* The engine has processed exactly the tokens that became processed for some cache, each once. */
 static void check_count(world *w) {
     uint64_t now = engine_stats(w->g).tokens, marked = 0;
@@ -408,16 +415,20 @@ static void op_value(world *w, size_t what) {
 }
 
 TEST(random_branches_say_what_a_fresh_cache_says) {
-    static const weight_type types[] = {TYPE_Q8_0, TYPE_F32, TYPE_Q4_0, TYPE_F16};
+    /* a plain model of a weight type, or one with experts or recurrent layers, or both */
+    static const struct { weight_type type; const char *hybrid; } models[] = {
+        {TYPE_Q8_0, NULL}, {TYPE_F32, NULL}, {TYPE_Q4_0, NULL}, {TYPE_F16, NULL}, {TYPE_F32, "qwen35"}, {TYPE_Q8_0, "mixtral"},
+        {TYPE_Q8_0, "lfm2moe"}, {TYPE_F32, "granitehybrid"}};
     static world w;
-    for (size_t round = 0; round < 2000; round++) {
-        if (round % 500 == 0) {
-            const char *path = small_model(SMALL_CONTEXT, types[round / 500]);
+    for (size_t round = 0; round < 2400; round++) {
+        if (round % 300 == 0) {
+            size_t which = round / 300;
+            const char *path = models[which].hybrid ? hybrid_model(models[which].hybrid, models[which].type)
+                                                    : small_model(SMALL_CONTEXT, models[which].type);
             engine_close(w.g);
             engine_close(w.fresh);
             w.fresh = tiny_engine(path, 0, 1);
-            /* 5 blocks: one cache of full length and some more */
-            w.g = tiny_engine(path, 5 * engine_model(w.fresh)->block_bytes, 1);
+            w.g = tiny_engine_for(path, 5, 9, 1); /* one cache of full length and some more */
             w.tokens = 0;
         }
         w.n = 0;
@@ -439,7 +450,7 @@ TEST(random_branches_say_what_a_fresh_cache_says) {
         }
         while (w.n > 0) drop(&w, below(w.n));
         assert_int_equal(cache_store_nodes(engine_store(w.g)), 0);
-        assert_int_equal(cache_store_pool(engine_store(w.g))->of[POOL_BLOCKS].n_used, 0);
+        assert_int_equal(pool_used_bytes(cache_store_pool(engine_store(w.g))), 0);
     }
     engine_close(w.g);
     engine_close(w.fresh);

@@ -461,6 +461,17 @@ engine *tiny_engine(const char *path, size_t cache_bytes, uint32_t threads) {
     return g;
 }
 
+engine *tiny_engine_for(const char *path, size_t blocks, size_t states, uint32_t threads) {
+    engine *wide = tiny_engine(path, 0, 1), *g;
+    const model *m = engine_model(wide);
+    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = threads}, .state_interval = 8,
+                        .cache_bytes = blocks * m->block_bytes + states * m->state_bytes};
+    pl_error e;
+    engine_close(wide);
+    if (engine_open(&o, &g, &e)) fail_msg("%s", e.message);
+    return g;
+}
+
 cache_node *tiny_cache(engine *g, const int32_t *tokens, size_t n) {
     cache_node *empty, *out = NULL;
     pl_error e;
