@@ -25,8 +25,8 @@ bool read_case(const char *line, parity_case *c) {
 
 /* The reference of an F32 model of these had an F32 cache; that of the others an F16 one. */
 static bool reference_cache_is_f32(const parity_case *c) {
-    static const char *const archs[] = {"llama", "qwen2", "gemma2", "gpt2",
-                                        "olmo2", "phi3",  "granite"};
+    static const char *const archs[] = {"llama", "qwen2", "gemma2",  "gpt2",
+                                        "olmo2", "phi3",  "granite", "qwen2moe"};
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++)
         if (!strcmp(c->arch, archs[i])) return true;
     return false;
