@@ -193,8 +193,19 @@ local function print_sums(tensors)
   columns(rows, { [2] = true, [3] = true, [4] = true, [5] = true })
 end
 
---- What Perilune would say to this file, without reading the weights: loading ends at its first progress report, which
---- comes when everything has been checked.
+--- What a model is made of, as the core sees it.
+local function print_layers(info)
+  local kinds = {}
+  for _, kind in ipairs { "attention", "sliding_window", "delta_net", "mamba2", "short_conv", "experts" } do
+    if info.layers[kind] then kinds[#kinds + 1] = ("%d %s"):format(info.layers[kind], (kind:gsub("_", " "))) end
+  end
+  print("  layers: " .. table.concat(kinds, ", "))
+  if info.n_experts then print(("  experts: %d, %d of them for a token"):format(info.n_experts, info.n_experts_used)) end
+  print(("  a cache takes %s a token%s"):format(bytes(info.kv_bytes_per_token),
+    info.state_bytes and (" and %s a state"):format(bytes(info.state_bytes)) or ""))
+end
+
+--- What Perilune says to this file. The weights are not read.
 local function print_verdict(path, tensors, width)
   local parts, order, unread = {}, {}, {}
   for _, t in ipairs(tensors) do
@@ -216,16 +227,19 @@ local function print_verdict(path, tensors, width)
   if #unread > 0 then print("  weight types that are not supported: " .. table.concat(unread, ", ")) end
 
   local vocab_only = #tensors == 0
-  local model, message, code = perilune.load(path, {
-    vocab_only = vocab_only, context = not vocab_only and 1 or nil, progress = function() return false end,
+  local model, message = perilune.load(path, {
+    vocab_only = vocab_only, context = not vocab_only and 1 or nil, preload = false, threads = 1,
   })
-  if model then model:close() end
-  if not model and code ~= "cancelled" then
+  if not model then
     if message:sub(1, #path + 2) == path .. ": " then message = message:sub(#path + 3) end
     wrap("not supported: " .. message, width, "  ")
+  elseif vocab_only then
+    print "  a vocabulary without weights: loads with vocab_only"
   else
-    print(vocab_only and "  a vocabulary without weights: loads with vocab_only" or "  supported")
+    print "  supported"
+    print_layers(model:info())
   end
+  if model then model:close() end
 end
 
 -- ---- the program ----

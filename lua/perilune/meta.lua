@@ -7,6 +7,8 @@
 ---@field threads? integer default: the physical cores that this process may use
 ---@field kv_type? "f16"|"f32"|"q8_0" how keys and values are kept; default "f16"
 ---@field cache_bytes? integer most memory of all caches of the model
+---@field state_interval? integer tokens between the states that caches of models with recurrent layers keep; default 256
+---@field preload? boolean false: leave the weights on disk until they are first used
 ---@field deterministic? boolean the same answer whichever way, for float weights too
 ---@field mmap? boolean false: read the file instead of mapping it
 ---@field repack? boolean false: compute from the file's own layout

@@ -129,8 +129,8 @@ int bind_model_path(lua_State *L, const char **path) {
 /* perilune.load(path [, options]) --> model | nil, message, code */
 int bind_load(lua_State *L) {
     static const char *const allowed[] = {
-        "context", "threads", "kv_type", "cache_bytes", "deterministic", "mmap", "repack",
-        "vocab_only", "progress", NULL};
+        "context", "threads", "kv_type", "cache_bytes", "state_interval", "deterministic", "mmap",
+        "preload", "repack", "vocab_only", "progress", NULL};
     engine_options o = {.model.kv = KV_F16};
     bind_progress progress = {.L = L, .function = 4};
     bool shown = false; /* a host's own progress, which wants to know the end */
@@ -150,6 +150,8 @@ int bind_load(lua_State *L) {
         if (bind_integer_option(L, 2, "threads", 1, TEAM_MAX, &i)) o.model.threads = (uint32_t)i;
         if (bind_integer_option(L, 2, "cache_bytes", 1, LUA_MAXINTEGER, &i))
             o.cache_bytes = (size_t)i;
+        if (bind_integer_option(L, 2, "state_interval", 1, UINT32_MAX, &i))
+            o.state_interval = (size_t)i;
         if (lua_getfield(L, 2, "kv_type") != LUA_TNIL) {
             const char *type = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
             if (!kv_type_named(type, &o.model.kv))
@@ -158,6 +160,7 @@ int bind_load(lua_State *L) {
                            bind_describe(L, -1));
         }
         o.model.no_map = !bind_boolean_option(L, 2, "mmap", true);
+        o.model.no_preload = !bind_boolean_option(L, 2, "preload", true);
         o.model.vocab_only = bind_boolean_option(L, 2, "vocab_only", false);
         bind_boolean_option(L, 2, "deterministic", false); /* every path of this build is, */
         bind_boolean_option(L, 2, "repack", true); /* and computes from the file's own layout */
@@ -344,6 +347,20 @@ static void push_skipped(lua_State *L, model_handle *m) {
     for (size_t i = 0; i < SKIPPED_PARTS && parts[i].what != NULL; i++) set_integer(L, parts[i].what, parts[i].n_tensors);
 }
 
+/* What the layers are made of: how many of each kind; nil without weights. */
+static void push_layers(lua_State *L, model_handle *m) {
+    layer_census n = model_count_layers(engine_model(bind_engine(L, m)));
+    const struct {
+        const char *name;
+        uint32_t n;
+    } kinds[] = {{"attention", n.attention}, {"sliding_window", n.sliding_window},
+                 {"delta_net", n.delta_net}, {"short_conv", n.short_conv},
+                 {"mamba2", n.mamba2},       {"experts", n.experts}};
+    lua_createtable(L, 0, 2);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i].n != 0) set_integer(L, kinds[i].name, kinds[i].n);
+}
+
 /* model:info() --> table */
 static int model_info(lua_State *L) {
     model_handle *m = bind_check_model(L, 1);
@@ -384,6 +401,14 @@ static int model_info(lua_State *L) {
 
     set_string(L, "kv_type", kv_type_name(engine_model(bind_engine(L, m))->kv));
     set_integer(L, "kv_bytes_per_token", engine_model(bind_engine(L, m))->block_bytes / KV_TILE);
+    if (engine_model(bind_engine(L, m))->state_bytes != 0)
+        set_integer(L, "state_bytes", engine_model(bind_engine(L, m))->state_bytes);
+    if (hp.n_expert != 0) {
+        set_integer(L, "n_experts", hp.n_expert);
+        set_integer(L, "n_experts_used", hp.n_expert_used);
+    }
+    push_layers(L, m);
+    lua_setfield(L, -2, "layers");
     set_string(L, "isa", engine_model(bind_engine(L, m))->math->name);
     set_integer(L, "threads", team_size(engine_model(bind_engine(L, m))->workers));
     return 1;
@@ -416,6 +441,13 @@ static int model_stats(lua_State *L) {
     set_integer(L, "limit", blocks->bytes ? pool.max_bytes / blocks->bytes : 0);
     set_integer(L, "bytes", blocks->bytes);
     lua_setfield(L, -2, "blocks");
+    if (counts.experts.calls != 0) {
+        lua_createtable(L, 0, 3);
+        set_integer(L, "calls", counts.experts.calls);
+        set_integer(L, "rows", counts.experts.rows);
+        set_integer(L, "bytes", counts.experts.bytes);
+        lua_setfield(L, -2, "experts");
+    }
     if (states->bytes == 0) return 1;
     lua_createtable(L, 0, 4);
     set_integer(L, "used", states->n_used);

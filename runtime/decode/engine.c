@@ -105,7 +105,11 @@ void engine_close(engine *g) {
 
 model *engine_model(engine *g) { return g->m; }
 cache_store *engine_store(engine *g) { return g->store; }
-engine_counts engine_stats(const engine *g) { return g->counts; }
+engine_counts engine_stats(const engine *g) {
+    engine_counts n = g->counts;
+    if (g->scratch) n.experts = forward_expert_counts(g->scratch);
+    return n;
+}
 void engine_count_sampled(engine *g) { g->counts.sampled++; }
 
 void job_enter(job *j, engine *g, const job_kind *kind) {

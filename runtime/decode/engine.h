@@ -14,7 +14,7 @@
 #include "base/error.h"
 #include "cache/node.h"
 #include "decode/sampler.h"
-#include "model/model.h"
+#include "model/forward.h"
 
 typedef struct engine engine;
 
@@ -34,6 +34,7 @@ typedef struct {
     uint64_t rerun;         /* rows computed again, read-only, for logits that were not kept */
     uint64_t steps;         /* passes over the model */
     uint64_t sampled;       /* tokens generated */
+    expert_counts experts;  /* what experts' weights were read for */
 } engine_counts;
 engine_counts engine_stats(const engine *g);
 

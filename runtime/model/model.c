@@ -75,7 +75,7 @@ static pl_code load(const model_options *o, model *m, pl_error *e) {
 
     if ((rc = hparams_read(m, e)) || (rc = weights_bind(m, e)) || (rc = lay_out_block(m, e)))
         return pl_error_prefix(e, "%s", o->path);
-    if ((rc = read_weights(o, m, e))) return rc;
+    if (!o->no_preload && (rc = read_weights(o, m, e))) return rc;
     return team_open(o->threads ? o->threads : team_default_size(), &m->workers, e);
 }
 
@@ -100,6 +100,21 @@ void model_free(model *m) {
     tokenizer_free(m->tok);
     gguf_close(m->file);
     mem_free(m);
+}
+
+layer_census model_count_layers(const model *m) {
+    layer_census n = {0};
+    for (uint32_t i = 0; i < m->hp.n_layer; i++) {
+        const layer *l = &m->layers[i];
+        if (l->experts.n_ff) n.experts++;
+        switch (l->mixer.kind) {
+        case MIX_ATTENTION: *(l->attention.window ? &n.sliding_window : &n.attention) += 1; break;
+        case MIX_DELTA_NET: n.delta_net++; break;
+        case MIX_SHORT_CONV: n.short_conv++; break;
+        case MIX_MAMBA2: n.mamba2++; break;
+        }
+    }
+    return n;
 }
 
 void model_clear_slots(const void *user, uint8_t *block, size_t slot) {

@@ -174,6 +174,7 @@ typedef struct {
     uint32_t threads;       /* 0: team_default_size */
     kv_type kv;
     bool no_map;            /* read the file instead of mapping it */
+    bool no_preload;        /* leave the weights on disk until they are first used */
     bool vocab_only;        /* the tokenizer alone: n_layer is 0, nothing can be computed */
     const char *isa;        /* a kernel table by name; NULL: the best one */
     bool (*progress)(void *user, double fraction); /* false: PL_ERR_CANCELLED; NULL: none */
@@ -210,6 +211,10 @@ void model_free(model *m);      /* NULL is fine */
 /* Over all weights and hyper-parameters (XXH64), computed when first asked for: what a cache file
  * must match. */
 pl_code model_fingerprint(model *m, uint64_t *out, pl_error *e);
+
+/* How many layers mix tokens in which way, and how many of all have experts. */
+typedef struct { uint32_t attention, sliding_window, delta_net, short_conv, mamba2, experts; } layer_census;
+layer_census model_count_layers(const model *m);
 
 /* Zeroes the slots from `slot` on in a cache block of this model. */
 void model_clear_slots(const void *model, uint8_t *block, size_t slot);

@@ -229,7 +229,7 @@ TEST(quantized_experts_and_recurrent_layers_are_close_to_the_reference_of_the_sa
     }
 }
 
-/* That of the first tokens does not depend on the others, and every model means something. */
+/* Logits of the first tokens do not depend on the others, those of the last do on the first. */
 TEST(the_reference_of_experts_and_recurrent_layers_is_causal) {
     int32_t tokens[N];
     make_tokens(tokens, N, 3);
@@ -240,7 +240,7 @@ TEST(the_reference_of_experts_and_recurrent_layers_is_causal) {
         float *some = reference_logits(path, tokens, half, 512);
         for (size_t j = 0; j < N * V; j++) assert_true(isfinite(all[j]));
         assert_memory_equal(all, some, half * V * sizeof *all);
-        tokens[0] ^= 1; /* and the last does on the first: a state, or attention, reaches back */
+        tokens[0] ^= 1;
         float *other = reference_logits(path, tokens, N, 512);
         tokens[0] ^= 1;
         assert_true(nmse(other + (N - 1) * V, all + (N - 1) * V, V) > 0);

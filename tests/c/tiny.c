@@ -64,8 +64,8 @@ static const named_shape hybrids[] = {
     {"qwen35moe", {.parts = TINY_HEAD_NORMS | TINY_FFN_NORM_IS_POST | TINY_GATED_ATTENTION |
                             TINY_SHARED_GATE,
                    .n_layer = 5, .experts = {8, 3, 32, 64, 0}, QWEN35}},
-    {"lfm2", {.parts = TINY_HEAD_NORMS | TINY_LAST_NORM_RENAMED, .n_layer = 5, .tied = true, .layer_heads_kv = "0,0,2,0,2",
-              .recurrent = {TINY_SHORT_CONV, 3, 0, 0, 0, 0}}},
+    {"lfm2", {.parts = TINY_HEAD_NORMS | TINY_LAST_NORM_RENAMED, .n_layer = 5, .tied = true,
+              .layer_heads_kv = "0,0,2,0,2", .recurrent = {TINY_SHORT_CONV, 3, 0, 0, 0, 0}}},
     {"lfm2moe", {.parts = TINY_HEAD_NORMS | TINY_CHOICE_BIAS | TINY_LAST_NORM_RENAMED,
                  .n_layer = 5, .tied = true, .layer_heads_kv = "0,0,2,0,2",
                  .recurrent = {TINY_SHORT_CONV, 3, 0, 0, 0, 0},
