@@ -92,8 +92,9 @@ demo: all
 test: all $(TEST_PROGRAMS)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) sh tests/run.sh $(TEST_PROGRAMS)
 
-BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
-$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libperilune.a
+BENCH_SUPPORT := tests/bench/synthetic.c
+BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_SUPPORT),$(wildcard tests/bench/*.c)))
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_SUPPORT)) $(BUILD)/libperilune.a
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ $(LUA_LIBS) $(CORE_LIBS)

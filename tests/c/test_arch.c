@@ -431,11 +431,16 @@ TEST(tensors_of_other_parts_are_passed_over_and_counted) {
 }
 
 TEST(loading_without_memory_is_an_error_without_a_leak) {
-    static const char *const archs[] = {"gemma4", "phi3", "stablelm"};
+    static const char *const archs[] = {"gemma4", "phi3",   "stablelm",      "qwen35moe",
+                                        "lfm2",   "gpt-oss", "granitehybrid"};
     for (size_t i = 0; i < sizeof archs / sizeof *archs; i++) {
         const variant *v = variants;
-        while (strcmp(v->arch, archs[i])) v++;
-        const char *path = make_model(v, TYPE_F32);
+        const sparse_variant *w = sparse_variants;
+        if (i < 3)
+            while (strcmp(v->arch, archs[i])) v++;
+        else
+            while (strcmp(w->name, archs[i])) w++;
+        const char *path = i < 3 ? make_model(v, TYPE_F32) : make_sparse(w, TYPE_Q8_0);
         long before = mem_live();
         for (long n = 1;; n++) {
             pl_error e;
