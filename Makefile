@@ -32,6 +32,7 @@ LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 # architecture those files are empty.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 ISA_avx2   := -mavx2 -mfma -mf16c -O3
+ISA_avxvnni := $(ISA_avx2) -mavxvnni
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3
 endif
 

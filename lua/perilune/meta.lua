@@ -11,7 +11,7 @@
 ---@field preload? boolean false: leave the weights on disk until they are first used
 ---@field deterministic? boolean the same answer whichever way, for float weights too
 ---@field mmap? boolean false: read the file instead of mapping it
----@field repack? boolean false: compute from the file's own layout
+---@field repack? boolean false: leave the weights as they lie in the file: less memory, slower
 ---@field vocab_only? boolean the tokenizer alone
 ---@field progress? fun(fraction: number): boolean? called while loading; false ends it
 

@@ -103,6 +103,12 @@ done:
     return code;
 }
 
+void file_view_forget(const file_view *view, const void *p, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)p + page - 1) & ~(page - 1),
+              end = ((uintptr_t)p + size) & ~(page - 1);
+    if (view->mapped && begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void file_view_close(file_view *view) {
     /* munmap cannot fail on what mmap returned, and no caller could do anything about it. */
     if (view->mapped) munmap((void *)(uintptr_t)view->data, view->size);

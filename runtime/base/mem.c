@@ -1,11 +1,13 @@
 /* mem.c: the runtime's allocator: libc's, counted. It owns three counters and no memory; every
- * block is one that libc's free() takes, so all kinds go back the same way. The invariant: `live`
+ * block but whole pages is one that libc's free() takes, so all kinds go back the same way. The invariant: `live`
  * is the number of blocks handed out and not yet freed. */
 #include "base/mem.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/checked.h"
 
@@ -74,6 +76,28 @@ void mem_free(void *p) {
     if (p == NULL) return;
     atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
     free(p);
+}
+
+#define LARGE_PAGE ((size_t)2 << 20)
+
+/* Room for a whole number of large pages is taken, and what lies before the first one is given back. */
+void *mem_pages(size_t bytes) {
+    size_t whole, room;
+    if (!checked_round_up(at_least_one(bytes), LARGE_PAGE, &whole) || !checked_add(whole, LARGE_PAGE, &room) || refused())
+        return NULL;
+    char *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    size_t before = (LARGE_PAGE - (uintptr_t)p % LARGE_PAGE) % LARGE_PAGE;
+    if (before) munmap(p, before);
+    munmap(p + before + whole, LARGE_PAGE - before);
+    madvise(p + before, whole, MADV_HUGEPAGE); /* where there are none, ordinary ones do */
+    return counted(p + before);
+}
+
+void mem_pages_free(void *p, size_t bytes) {
+    if (p == NULL) return;
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    munmap(p, (at_least_one(bytes) + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1));
 }
 
 int mem_reserve(void *p_to_pointer, size_t *capacity, size_t need, size_t size) {

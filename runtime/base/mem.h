@@ -17,6 +17,10 @@ void *mem_aligned(size_t bytes);                       /* MEM_ALIGN-aligned, not
 char *mem_string(const char *s, size_t n);             /* copy of n bytes, NUL-terminated */
 void mem_free(void *p);                                /* of any of the above; NULL is fine */
 
+/* Whole pages, zeroed, which the system may make large ones: for what is read from end to end again and again. */
+void *mem_pages(size_t bytes);
+void mem_pages_free(void *p, size_t bytes);            /* NULL is fine */
+
 /* Grows *p, an array of *capacity elements, to hold at least `need`, at least doubling. Returns 0,
  * or -1 with *p and *capacity unchanged. */
 int mem_reserve(void *p_to_pointer, size_t *capacity, size_t need, size_t size);

@@ -162,8 +162,8 @@ int bind_load(lua_State *L) {
         o.model.no_map = !bind_boolean_option(L, 2, "mmap", true);
         o.model.no_preload = !bind_boolean_option(L, 2, "preload", true);
         o.model.vocab_only = bind_boolean_option(L, 2, "vocab_only", false);
-        bind_boolean_option(L, 2, "deterministic", false); /* every path of this build is, */
-        bind_boolean_option(L, 2, "repack", true); /* and computes from the file's own layout */
+        o.model.no_pack = !bind_boolean_option(L, 2, "repack", true);
+        bind_boolean_option(L, 2, "deterministic", false); /* every path of this build is */
         bind_progress_option(L, 2, 4);
         lua_settop(L, 4);
     }

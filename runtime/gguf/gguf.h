@@ -70,6 +70,8 @@ const gguf_value *gguf_value_at(const gguf *g, size_t i); /* in file order */
 const gguf_value *gguf_find(const gguf *g, const char *key); /* NULL: absent */
 size_t gguf_n_tensors(const gguf *g);
 const gguf_tensor *gguf_tensor_at(const gguf *g, size_t i);
+/* A tensor's data will not be needed for some time. */
+void gguf_forget(const gguf *g, const gguf_tensor *t);
 const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name);
 
 /* Element i of a value; the caller has checked the type. Integers of any width widen; a u64 beyond

@@ -389,6 +389,16 @@ const gguf_value *gguf_find(const gguf *g, const char *key) {
     return i != 0 ? &g->values[i - 1] : NULL;
 }
 
+void gguf_forget(const gguf *g, const gguf_tensor *t) {
+    const file_view *view = &g->view;
+    const uint8_t *p = t->data;
+    for (size_t i = 0; i < g->n_parts; i++) {
+        const file_view *part = &g->parts[i]->view;
+        if (p >= part->data && p < part->data + part->size) view = part;
+    }
+    file_view_forget(view, t->data, t->n_bytes);
+}
+
 const gguf_tensor *gguf_find_tensor(const gguf *g, const char *name) {
     uint32_t i = *slot_of(g, &g->tensor_table, name);
     return i != 0 ? &g->tensors[i - 1] : NULL;

@@ -18,6 +18,12 @@ static bool has_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
+/* No compiler here knows its name yet. */
+static bool has_avxvnni(void) {
+    unsigned a, b, c, d;
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+
 static bool has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -34,6 +40,7 @@ static const struct {
 } tables[] = {
 #if defined(__x86_64__)
     {&kernels_avx512, has_avx512},
+    {&kernels_avxvnni, has_avxvnni},
     {&kernels_avx2, has_avx2},
 #endif
     {&kernels_scalar, always},
@@ -84,10 +91,6 @@ bool matrix_supported(weight_type type) {
 
 act_kind matrix_act_kind(weight_type type) {
     return type == TYPE_F32 || type == TYPE_F16 || type == TYPE_BF16 ? ACT_F32 : ACT_Q8;
-}
-
-size_t act_q8_stride(size_t n) {
-    return act_q8_s_offset(n) + (act_q8_s_offset(n) - act_q8_d_offset(n)); /* s is as long as d */
 }
 
 static const char *const kv_names[KV_TYPES] = {"f32", "f16", "q8_0"};

@@ -6,7 +6,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "math/quants.h"
+#include "math/products.h"
 #include "math/simd.h"
 #include "math/tables.h"
 
@@ -70,234 +70,32 @@ INLINE float v_max_lanes(vf a) {
 
 /* The definition is scalar.c's, and so are the bits: maxima and small whole sums are exact in any
  * order. */
-INLINE void quantize_block(const float *x, int8_t *q, float *d, float *s) {
-    vf largest = v_zero(), sum = v_zero();
+INLINE void quantize_block(const float *x, act_block *b) {
+    vf largest = v_zero(), half[2] = {v_zero(), v_zero()};
     for (size_t i = 0; i < ACT_BLOCK; i += VL) largest = v_max_bits(v_abs(v_load(x + i)), largest);
     float amax = v_largest_bits(largest);
     if (amax < 0x1p-100f || !(amax <= FLT_MAX)) {
-        memset(q, 0, ACT_BLOCK);
-        *d = *s = amax < 0x1p-100f ? 0.0f : (float)NAN;
+        *b = (act_block){0};
+        b->d = b->s = amax < 0x1p-100f ? 0.0f : (float)NAN;
         return;
     }
     vf inverse = v_set1(127.0f / amax);
     for (size_t i = 0; i < ACT_BLOCK; i += VL) {
         vf whole = v_round(v_mul(v_load(x + i), inverse));
-        v_store_i8(q + i, whole);
-        sum = v_add(sum, whole);
+        v_store_i8(b->q + i, whole);
+        half[i / 16] = v_add(half[i / 16], whole);
     }
-    *d = amax / 127.0f;
-    *s = *d * v_sum(sum);
+    int first = (int)v_sum(half[0]), second = (int)v_sum(half[1]);
+    b->d = amax / 127.0f;
+    b->s = b->d * (float)(first + second);
+    b->minus_sum = -(first + second);
+    b->minus_half[0] = (int16_t)-first;
+    b->minus_half[1] = (int16_t)-second;
 }
 
 static void quantize_q8(const float *x, size_t n, void *row) {
-    int8_t *q = row;
-    float *d = (float *)((char *)row + act_q8_d_offset(n));
-    float *s = (float *)((char *)row + act_q8_s_offset(n));
-    for (size_t b = 0; b < n / ACT_BLOCK; b++)
-        quantize_block(x + b * ACT_BLOCK, q + b * ACT_BLOCK, d + b, s + b);
-}
-
-/* ---- matrix products ---- */
-
-/* One call's operands, cut to the rows of weights and activations that a tile starts at. */
-typedef struct {
-    const uint8_t *w; /* [n_o][w_stride bytes] */
-    const uint8_t *x; /* [n_r][x_stride bytes] */
-    float *y;         /* [n_r][y_stride] */
-    size_t n_in, w_stride, x_stride, y_stride;
-} operands;
-
-INLINE vf load_weights(weight_type type, const uint8_t *row, size_t i, size_t n) {
-    bool whole = n == VL;
-    if (type == TYPE_F32) return whole ? v_load(row + 4 * i) : v_load_part(row + 4 * i, n);
-    if (type == TYPE_F16) return whole ? v_load_f16(row + 2 * i) : v_load_f16_part(row + 2 * i, n);
-    return whole ? v_load_bf16(row + 2 * i) : v_load_bf16_part(row + 2 * i, n);
-}
-
-/* n inputs (VL, or fewer at the end) of a tile of float weights. n_o and n_r are constants wherever
- * this is inlined. */
-INLINE void float_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t i, size_t n,
-                       vf acc[TILE_OUT][TILE_ROWS]) {
-    vf w[TILE_OUT];
-    UNROLL
-    for (size_t o = 0; o < n_o; o++) w[o] = load_weights(type, t.w + o * t.w_stride, i, n);
-    UNROLL
-    for (size_t r = 0; r < n_r; r++) {
-        const uint8_t *p = t.x + r * t.x_stride + 4 * i;
-        vf x = n == VL ? v_load(p) : v_load_part(p, n);
-        UNROLL
-        for (size_t o = 0; o < n_o; o++) acc[o][r] = v_fma(w[o], x, acc[o][r]);
-    }
-}
-
-/* Rows of quantized weights are short, and several are read side by side: the processor's own
- * prefetcher does not see that the next ones follow. What is asked for beyond the matrix's end is
- * never touched. */
-INLINE void prefetch(const uint8_t *p, size_t ahead) {
-    __builtin_prefetch((const void *)((uintptr_t)p + ahead));
-}
-
-/* What n blocks of 32, from the b-th, add to the sums once their weights are loaded: the integers
- * of a block are summed exactly, and come in as float times the two scales; then the minima, if
- * each block or group brings its own, times sums of activations. */
-INLINE void quant_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b, size_t n,
-                       const quants w[TILE_OUT], vf acc[TILE_OUT][TILE_ROWS]) {
-    UNROLL
-    for (size_t r = 0; r < n_r; r++) {
-        const uint8_t *p = t.x + r * t.x_stride;
-        vb x = v_act((const int8_t *)p + b * ACT_BLOCK, n);
-        vb offset = v_act_offset(x, quants_offset(type));
-        vf x_scale = v_block_floats((const float *)(p + act_q8_d_offset(t.n_in)) + b, n);
-        UNROLL
-        for (size_t o = 0; o < n_o; o++)
-            acc[o][r] = v_fma(dot_quants(type, w[o], x, offset), v_mul(w[o].scale, x_scale),
-                              acc[o][r]);
-        if (minima_of(type) == MINIMA_OF_BLOCKS || minima_of(type) == MINIMA_OF_GROUPS) {
-            vf sums = minima_of(type) == MINIMA_OF_GROUPS
-                          ? v_mul(v_act_sums(x), x_scale)
-                          : v_block_floats((const float *)(p + act_q8_s_offset(t.n_in)) + b, n);
-            UNROLL
-            for (size_t o = 0; o < n_o; o++) acc[o][r] = v_fma(w[o].min, sums, acc[o][r]);
-        }
-    }
-}
-
-/* float_step for blocks of 32: n of them (Q_BLOCKS, or fewer at the end). */
-INLINE void block_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b, size_t n,
-                       vf acc[TILE_OUT][TILE_ROWS]) {
-    quants w[TILE_OUT];
-    UNROLL
-    for (size_t o = 0; o < n_o; o++) {
-        const uint8_t *p = t.w + o * t.w_stride + b * quant_bytes(type);
-        if (n_r == 1) prefetch(p, TILE_OUT * t.w_stride);
-        w[o] = load_blocks(type, p, n);
-    }
-    quant_step(type, n_o, n_r, t, b, n, w, acc);
-}
-
-/* float_step for a block of 256; b is its first block of 32. Parts are unrolled, so that their
- * shifts are constants. */
-INLINE void super_step(weight_type type, size_t n_o, size_t n_r, operands t, size_t b,
-                       vf acc[TILE_OUT][TILE_ROWS]) {
-    super_scales s[TILE_OUT];
-    quants w[TILE_OUT];
-    size_t at = b / PARTS * quant_bytes(type);
-    UNROLL
-    for (size_t o = 0; o < n_o; o++)
-        s[o] = load_super_scales(type, t.w + o * t.w_stride + at);
-    UNROLL
-    for (size_t part = 0; part < PARTS; part += Q_BLOCKS) {
-        UNROLL
-        for (size_t o = 0; o < n_o; o++) {
-            const uint8_t *p = t.w + o * t.w_stride + at;
-            if (n_r == 1) prefetch(p + quant_bytes(type) * part / PARTS, TILE_OUT * t.w_stride);
-            w[o] = load_part(type, p, s + o, part);
-        }
-        quant_step(type, n_o, n_r, t, b + part, Q_BLOCKS, w, acc);
-    }
-    if (minima_of(type) != MINIMA_OF_PARTS) return;
-    UNROLL
-    for (size_t r = 0; r < n_r; r++) {
-        const uint8_t *p = t.x + r * t.x_stride + act_q8_s_offset(t.n_in);
-        vf sums = v_load_8((const float *)p + b);
-        UNROLL
-        for (size_t o = 0; o < n_o; o++) acc[o][r] = v_fma(v_load_8(s[o].min), sums, acc[o][r]);
-    }
-}
-
-/* n_o outputs of n_r rows: per output one vector of partial sums over the inputs in order, then its
- * lanes. */
-INLINE void tile(weight_type type, size_t n_o, size_t n_r, operands t) {
-    vf acc[TILE_OUT][TILE_ROWS];
-    UNROLL
-    for (size_t o = 0; o < n_o; o++) {
-        UNROLL
-        for (size_t r = 0; r < n_r; r++) acc[o][r] = v_zero();
-    }
-    if (type == TYPE_F32 || type == TYPE_F16 || type == TYPE_BF16) {
-        size_t i = 0;
-        for (; i + VL <= t.n_in; i += VL) float_step(type, n_o, n_r, t, i, VL, acc);
-        if (i < t.n_in) float_step(type, n_o, n_r, t, i, t.n_in - i, acc);
-    } else if (has_parts(type)) {
-        for (size_t b = 0; b < t.n_in / ACT_BLOCK; b += PARTS)
-            super_step(type, n_o, n_r, t, b, acc);
-    } else {
-        size_t b = 0, n_blocks = t.n_in / ACT_BLOCK;
-        for (; b + Q_BLOCKS <= n_blocks; b += Q_BLOCKS)
-            block_step(type, n_o, n_r, t, b, Q_BLOCKS, acc);
-        for (; b < n_blocks; b++) block_step(type, n_o, n_r, t, b, 1, acc);
-    }
-    UNROLL
-    for (size_t r = 0; r < n_r; r++) {
-        UNROLL
-        for (size_t o = 0; o < n_o; o++) t.y[r * t.y_stride + o] = v_sum(acc[o][r]);
-    }
-}
-
-/* All rows against n_o outputs, whose weights stay in the nearest cache meanwhile. The few outputs
- * that fill no tile are taken row by row: not worth the code of more tiles for every type. */
-INLINE void tile_rows(weight_type type, size_t n_o, size_t n_rows, operands t) {
-    size_t r = 0, step;
-    for (; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
-        size_t left = n_o == TILE_OUT ? n_rows - r : 1;
-        step = left >= TILE_ROWS ? TILE_ROWS : left >= 2 ? 2 : 1;
-        if (step == TILE_ROWS) tile(type, n_o, TILE_ROWS, t);
-        else if (step == 2) tile(type, n_o, 2, t);
-        else tile(type, n_o, 1, t);
-    }
-}
-
-/* Rows of activations are taken in groups that stay in the second-level cache while the weights
- * pass by. */
-#define ROWS_BYTES ((size_t)1 << 20)
-
-INLINE void matmul_of(weight_type type, operands all, size_t n_out, size_t n_rows) {
-    size_t group = ROWS_BYTES / (all.x_stride + 1) / TILE_ROWS * TILE_ROWS + TILE_ROWS;
-    for (size_t r = 0; r < n_rows; r += group) {
-        operands t = all;
-        t.x += r * t.x_stride;
-        t.y += r * t.y_stride;
-        size_t rows = n_rows - r < group ? n_rows - r : group, step;
-        for (size_t o = 0; o < n_out; o += step, t.w += step * t.w_stride, t.y += step) {
-            step = n_out - o >= TILE_OUT ? TILE_OUT : 1;
-            if (step == TILE_OUT) tile_rows(type, TILE_OUT, rows, t);
-            else tile_rows(type, 1, rows, t);
-        }
-    }
-}
-
-static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
-                   size_t n_rows, float *y, size_t y_stride) {
-    operands all = {
-        .w = (const uint8_t *)w->data + o_begin * w->row_bytes,
-        .x = x,
-        .y = y + o_begin,
-        .n_in = w->n_in,
-        .w_stride = w->row_bytes,
-        .y_stride = y_stride,
-        .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float)
-                                                        : act_q8_stride(w->n_in),
-    };
-    size_t n_out = o_end - o_begin;
-    switch (w->type) { /* each case is compiled for its type */
-    case TYPE_F32: matmul_of(TYPE_F32, all, n_out, n_rows); break;
-    case TYPE_F16: matmul_of(TYPE_F16, all, n_out, n_rows); break;
-    case TYPE_BF16: matmul_of(TYPE_BF16, all, n_out, n_rows); break;
-    case TYPE_Q8_0: matmul_of(TYPE_Q8_0, all, n_out, n_rows); break;
-    case TYPE_Q4_0: matmul_of(TYPE_Q4_0, all, n_out, n_rows); break;
-    case TYPE_Q4_1: matmul_of(TYPE_Q4_1, all, n_out, n_rows); break;
-    case TYPE_Q5_0: matmul_of(TYPE_Q5_0, all, n_out, n_rows); break;
-    case TYPE_Q5_1: matmul_of(TYPE_Q5_1, all, n_out, n_rows); break;
-    case TYPE_Q2_K: matmul_of(TYPE_Q2_K, all, n_out, n_rows); break;
-    case TYPE_Q3_K: matmul_of(TYPE_Q3_K, all, n_out, n_rows); break;
-    case TYPE_Q4_K: matmul_of(TYPE_Q4_K, all, n_out, n_rows); break;
-    case TYPE_Q5_K: matmul_of(TYPE_Q5_K, all, n_out, n_rows); break;
-    case TYPE_Q6_K: matmul_of(TYPE_Q6_K, all, n_out, n_rows); break;
-    case TYPE_IQ4_NL: matmul_of(TYPE_IQ4_NL, all, n_out, n_rows); break;
-    case TYPE_MXFP4: matmul_of(TYPE_MXFP4, all, n_out, n_rows); break;
-    case TYPE_IQ4_XS: matmul_of(TYPE_IQ4_XS, all, n_out, n_rows); break;
-    default: assert(false); /* a matrix is only made of types that have a kernel */
-    }
+    act_block *b = row;
+    for (size_t i = 0; i < n; i += ACT_BLOCK) quantize_block(x + i, b++);
 }
 
 /* ---- rows ---- */
@@ -888,6 +686,7 @@ static double sum_exp(const float *x, size_t n, float max) {
 
 const kernels TABLE = {
     .name = TABLE_NAME,
+    .packs = true,
     .matmul = matmul,
     .quantize_q8 = quantize_q8,
     .rms_norm = rms_norm,

@@ -17,26 +17,37 @@
 
 /* ---- matrices and activations ---- */
 
-/* A weight matrix as it lies in memory: n_out rows of n_in weights, each row a run of the format's blocks. */
+/* A weight matrix: n_out rows of n_in weights, as a file has it (each row a run of the format's blocks), and packed for the
+ * kernels, or either. */
 typedef struct {
     weight_type type;
     size_t n_in, n_out;
     size_t row_bytes;
-    const void *data;   /* [n_out][row_bytes] */
+    const void *data;       /* [n_out][row_bytes] */
+    const uint8_t *packed;  /* MEM_ALIGN-aligned groups of PACKED_ROWS rows (packed.h); NULL: not packed */
 } matrix;
 
+#define PACKED_ROWS 16      /* rows of a packed matrix come in groups of so many */
+size_t matrix_group_bytes(const matrix *w);     /* of one group, packed */
+static inline size_t matrix_groups(const matrix *w) { return (w->n_out + PACKED_ROWS - 1) / PACKED_ROWS; }
+/* Packs groups [first, first + n) of w->data into out: a pure rearrangement. */
+void matrix_pack(const matrix *w, size_t first, size_t n, uint8_t *out);
+
 /* How a weight format wants its other operand: as it is, or quantized to int8 by blocks of 32 with one float
- * scale (d = amax / 127, round to nearest even) and, beside it, the sum of the block's int8 values. */
+ * scale (d = amax / 127, round to nearest even) and, beside it, sums of the block's int8 values. */
 typedef enum { ACT_F32, ACT_Q8 } act_kind;
 act_kind matrix_act_kind(weight_type type); /* of a supported type */
 bool matrix_supported(weight_type type);    /* whether every table has a matmul for it */
 
 #define ACT_BLOCK 32
-/* One prepared row of n (a multiple of 32) values; `q` is MEM_ALIGN-aligned. Rows lie act_q8_stride(n) bytes
- * apart; within a row: int8 q[n], float d[n/32], float s[n/32] (s = d * sum of q), each part padded to 64 bytes. */
-size_t act_q8_stride(size_t n);
-static inline size_t act_q8_d_offset(size_t n) { return (n + 63) & ~(size_t)63; }
-static inline size_t act_q8_s_offset(size_t n) { return act_q8_d_offset(n) + ((n / ACT_BLOCK * 4 + 63) & ~(size_t)63); }
+typedef struct {
+    int8_t q[ACT_BLOCK];
+    float d, s;         /* the scale; d * sum of q */
+    int32_t minus_sum;  /* of q */
+    int16_t minus_half[2]; /* of q's first and last 16 */
+} act_block;
+/* A prepared row of n (a multiple of 32) values is act_block[n / 32]; rows are MEM_ALIGN-aligned, and lie so far apart. */
+static inline size_t act_q8_stride(size_t n) { return (n / ACT_BLOCK * sizeof(act_block) + 63) & ~(size_t)63; }
 
 /* ---- the cache's layout ---- */
 
@@ -78,10 +89,13 @@ void kv_clear(const attention_shape *a, uint8_t *block, size_t slot);
 
 typedef struct kernels kernels;
 struct kernels {
-    const char *name; /* "scalar", "avx2", "avx512" */
+    const char *name; /* "scalar", "avx2", "avxvnni", "avx512" */
 
+    /* Whether matmul reads packed matrices; the scalar table reads them as the file has them. */
+    bool packs;
     /* y[r * y_stride + o] = sum_i w[o][i] * x[r][i] for o in [o_begin, o_end), r in [0, n_rows). x is float rows
-     * [n_rows][x_stride floats] for ACT_F32 types, prepared rows (act_q8_stride apart, x_stride unused) for ACT_Q8. */
+     * [n_rows][x_stride floats] for ACT_F32 types, prepared rows (act_q8_stride apart, x_stride unused) for ACT_Q8.
+     * o_begin is a multiple of PACKED_ROWS. */
     void (*matmul)(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
                    size_t n_rows, float *y, size_t y_stride);
     /* One row, layout above. A block below 2^-100 is zero; one that holds an infinity or a NaN gets q = 0, d = s = NaN. */

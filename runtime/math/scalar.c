@@ -13,33 +13,33 @@
  * Two ends are defined apart: a block whose largest value is below 2^-100 is zero (127 / amax could
  * overflow), and one that holds an infinity or a NaN gets q = 0 and d = s = NaN, so that it reaches
  * every output it takes part in. */
-static void quantize_block(const float *x, int8_t *q, float *d, float *s) {
+static void quantize_block(const float *x, act_block *b) {
     float amax = 0;
     for (int i = 0; i < ACT_BLOCK; i++) {
         float m = fabsf(x[i]);
         if (m > amax || isnan(m)) amax = m;
     }
     if (amax < 0x1p-100f || !(amax <= FLT_MAX)) {
-        memset(q, 0, ACT_BLOCK);
-        *d = *s = amax < 0x1p-100f ? 0.0f : (float)NAN;
+        *b = (act_block){0};
+        b->d = b->s = amax < 0x1p-100f ? 0.0f : (float)NAN;
         return;
     }
     float inverse = 127.0f / amax;
-    int sum = 0;
+    int half[2] = {0, 0};
     for (int i = 0; i < ACT_BLOCK; i++) {
-        q[i] = (int8_t)rintf(x[i] * inverse);
-        sum += q[i];
+        b->q[i] = (int8_t)rintf(x[i] * inverse);
+        half[i / 16] += b->q[i];
     }
-    *d = amax / 127.0f;
-    *s = *d * (float)sum;
+    b->d = amax / 127.0f;
+    b->s = b->d * (float)(half[0] + half[1]);
+    b->minus_sum = -(half[0] + half[1]);
+    b->minus_half[0] = (int16_t)-half[0];
+    b->minus_half[1] = (int16_t)-half[1];
 }
 
 static void quantize_q8(const float *x, size_t n, void *row) {
-    int8_t *q = row;
-    float *d = (float *)((char *)row + act_q8_d_offset(n));
-    float *s = (float *)((char *)row + act_q8_s_offset(n));
-    for (size_t b = 0; b < n / ACT_BLOCK; b++)
-        quantize_block(x + b * ACT_BLOCK, q + b * ACT_BLOCK, d + b, s + b);
+    act_block *b = row;
+    for (size_t i = 0; i < n; i += ACT_BLOCK) quantize_block(x + i, b++);
 }
 
 /* ---- matrix products ---- */
@@ -188,17 +188,16 @@ static part read_part(weight_type type, const uint8_t *row, size_t b) {
     }
 }
 
-static float dot_quantized(weight_type type, const uint8_t *row, size_t n, const int8_t *q,
-                           const float *d) {
+static float dot_quantized(weight_type type, const uint8_t *row, size_t n, const act_block *x) {
     double sum = 0;
-    for (size_t b = 0; b < n / 32; b++, q += 32) {
+    for (size_t b = 0; b < n / 32; b++) {
         part w = read_part(type, row, b);
         int products = 0, minima = 0;
         for (int i = 0; i < 32; i++) {
-            products += w.scale[i / 16] * w.q[i] * q[i];
-            minima += w.min[i / 16] * q[i];
+            products += w.scale[i / 16] * w.q[i] * x[b].q[i];
+            minima += w.min[i / 16] * x[b].q[i];
         }
-        sum += (double)d[b] * ((double)w.d * products - (double)w.dmin * minima);
+        sum += (double)x[b].d * ((double)w.d * products - (double)w.dmin * minima);
     }
     return (float)sum;
 }
@@ -214,9 +213,7 @@ static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x,
                 *out = dot_float(w->type, row, n, (const float *)x + r * x_stride);
             } else {
                 const char *xr = (const char *)x + r * act_q8_stride(n);
-                const int8_t *q = (const int8_t *)xr;
-                const float *d = (const float *)(xr + act_q8_d_offset(n));
-                *out = dot_quantized(w->type, row, n, q, d);
+                *out = dot_quantized(w->type, row, n, (const act_block *)(const void *)xr);
             }
         }
     }

@@ -10,6 +10,7 @@
 extern const kernels kernels_scalar;
 #if defined(__x86_64__)
 extern const kernels kernels_avx2;
+extern const kernels kernels_avxvnni;
 extern const kernels kernels_avx512;
 #endif
 

@@ -83,7 +83,7 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l), K = l->attention.n_head_kv;
     product qkv[] = {{&l->wq, l->query_gate ? s->mix : s->q}, {&l->wk, s->k}, {&l->wv, s->v}};
-    multiply(m, t, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
+    multiply(f, t, member, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         finish_queries(f, l, r);
         if (l->wk.data) finish_keys_and_values(f, l, r);
@@ -98,7 +98,7 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
         }
         team_barrier(t);
     }
-    multiply(m, t, &(product){&l->wo, s->y}, 1, s->att, O, s->act, R);
+    multiply(f, t, member, &(product){&l->wo, s->y}, 1, s->att, O, s->act, R);
 }
 
 bool attention_wants_q8(const layer *l) {

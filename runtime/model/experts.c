@@ -77,16 +77,15 @@ static void sort_by_expert(const step *f) {
 /* Each group's rows times its expert's matrix. */
 typedef struct { const matrix *of; float *y; } expert_product;
 
-#define CHUNK_LANES 16
 #define CHUNKS_PER_MEMBER 8
 
 /* One phase, barrier included. All of the products have n_out outputs and read x (or act, the same quantized). */
-static void multiply_experts(const step *f, team *t, const expert_product *p, size_t n, size_t n_in,
+static void multiply_experts(const step *f, team *t, size_t member, const expert_product *p, size_t n, size_t n_in,
                              size_t n_out, const float *x, const uint8_t *act) {
     const forward_scratch *s = f->s;
     size_t outputs = s->n_expert_groups * n * n_out;
-    size_t chunk = outputs / (team_size(t) * CHUNKS_PER_MEMBER) / CHUNK_LANES * CHUNK_LANES;
-    if (chunk < CHUNK_LANES) chunk = CHUNK_LANES;
+    size_t chunk = outputs / (team_size(t) * CHUNKS_PER_MEMBER) / PACKED_ROWS * PACKED_ROWS;
+    if (chunk < PACKED_ROWS) chunk = PACKED_ROWS;
     size_t chunks = (n_out + chunk - 1) / chunk, each = n * chunks;
     for (size_t c; (c = team_claim(t)) < s->n_expert_groups * each;) {
         const expert_group *g = &s->expert_groups[c / each];
@@ -95,7 +94,7 @@ static void multiply_experts(const step *f, team *t, const expert_product *p, si
         size_t begin = c % chunks * chunk, end = begin + chunk < n_out ? begin + chunk : n_out;
         const void *from = wants_q8(w) ? (const void *)(act + g->first * act_q8_stride(n_in))
                                        : x + g->first * n_in;
-        f->m->math->matmul(w, begin, end, from, n_in, g->count, q->y + g->first * n_out, n_out);
+        multiply_outputs(f, member, w, begin, end, from, n_in, g->count, q->y + g->first * n_out, n_out);
     }
     team_barrier(t);
 }
@@ -176,7 +175,7 @@ void experts_block(const step *f, const layer *l, team *t, size_t member) {
         for (size_t r; (r = team_claim(t)) < R;) enter_experts(f, l, r);
         team_barrier(t);
     }
-    multiply(m, t, &(product){&x->router, s->router}, 1, router_h, E, NULL, R);
+    multiply(f, t, member, &(product){&x->router, s->router}, 1, router_h, E, NULL, R);
     for (size_t r; (r = team_claim(t)) < R;) choose(f, l, r);
     team_barrier(t);
     if (member == 0) {
@@ -186,11 +185,11 @@ void experts_block(const step *f, const layer *l, team *t, size_t member) {
     team_barrier(t);
     for (size_t r; (r = team_claim(t)) < R;) send(f, l, r);
     team_barrier(t);
-    multiply_experts(f, t, (expert_product[]){{x->gate, s->expert_gate}, {x->up, s->expert_up}}, 2,
+    multiply_experts(f, t, member, (expert_product[]){{x->gate, s->expert_gate}, {x->up, s->expert_up}}, 2,
                      E, F, s->expert_h, s->expert_act);
     for (size_t p; (p = team_claim(t)) < R * k;) activate(f, l, s->place_expert[p], p);
     team_barrier(t);
-    multiply_experts(f, t, &(expert_product){x->down, s->expert_y}, 1, F, E, s->expert_gate,
+    multiply_experts(f, t, member, &(expert_product){x->down, s->expert_y}, 1, F, E, s->expert_gate,
                      s->expert_act);
     for (size_t r; (r = team_claim(t)) < R;) collect(f, l, r);
     team_barrier(t);

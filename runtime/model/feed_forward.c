@@ -32,41 +32,41 @@ static void finish_dense(const step *f, const layer *l, size_t row) {
 }
 
 /* y = Wdown (act(Wgate h) * Wup h) */
-static void dense_part(const step *f, const layer *l, team *t) {
+static void dense_part(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, F = l->n_ff;
     product up_gate[] = {{&l->w_up, s->up}, {&l->w_gate, s->gate}};
-    multiply(m, t, up_gate, l->w_gate.data ? 2 : 1, s->h, E, s->act, R);
+    multiply(f, t, member, up_gate, l->w_gate.data ? 2 : 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         activate(f, l, r);
         prepare(f, wants_q8(&l->w_down), s->gate + r * F, F, r);
     }
     team_barrier(t);
-    multiply(m, t, &(product){&l->w_down, s->y}, 1, s->gate, F, s->act, R);
+    multiply(f, t, member, &(product){&l->w_down, s->y}, 1, s->gate, F, s->act, R);
     if (!l->experts.n_ff) return;
     for (size_t r; (r = team_claim(t)) < R;) finish_dense(f, l, r);
     team_barrier(t);
 }
 
 void feed_forward_block(const step *f, const layer *l, team *t, size_t member) {
-    if (l->w_down.data) dense_part(f, l, t);
+    if (l->w_down.data) dense_part(f, l, t, member);
     if (l->experts.n_ff) experts_block(f, l, t, member);
 }
 
 /* y = Wproj (gelu(Wgate h) * the layer's embedding of the token) */
-void per_layer_block(const step *f, const layer *l, team *t) {
+void per_layer_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, P = m->hp.n_per_layer, i = (size_t)(l - m->layers);
-    multiply(m, t, &(product){&l->per_layer_gate, s->gate}, 1, s->h, E, s->act, R);
+    multiply(f, t, member, &(product){&l->per_layer_gate, s->gate}, 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         m->math->geglu(s->gate + r * P, s->per_layer + (r * m->hp.n_layer + i) * P, P,
                        s->gate + r * P);
         prepare(f, wants_q8(&l->per_layer_proj), s->gate + r * P, P, r);
     }
     team_barrier(t);
-    multiply(m, t, &(product){&l->per_layer_proj, s->y}, 1, s->gate, P, s->act, R);
+    multiply(f, t, member, &(product){&l->per_layer_proj, s->y}, 1, s->gate, P, s->act, R);
 }
 
 bool feed_forward_wants_q8(const layer *l) {

@@ -14,17 +14,32 @@
 
 /* ---- products ---- */
 
-#define CHUNK_LANES 16     /* chunks begin at multiples of it */
 #define CHUNKS_PER_MEMBER 8
 
 static size_t chunk_outputs(const product *p, size_t n, size_t members) {
     size_t outputs = 0;
     for (size_t i = 0; i < n; i++) outputs += p[i].w->n_out;
-    size_t chunk = outputs / (members * CHUNKS_PER_MEMBER) / CHUNK_LANES * CHUNK_LANES;
-    return chunk < CHUNK_LANES ? CHUNK_LANES : chunk;
+    size_t chunk = outputs / (members * CHUNKS_PER_MEMBER) / PACKED_ROWS * PACKED_ROWS;
+    return chunk < PACKED_ROWS ? PACKED_ROWS : chunk;
 }
 
-void multiply(const model *m, team *t, const product *p, size_t n, const float *x, size_t x_stride,
+void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end, const void *x, size_t x_stride,
+                      size_t n_rows, float *y, size_t y_stride) {
+    const kernels *math = f->m->math;
+    if (w->packed || !math->packs) {
+        math->matmul(w, begin, end, x, x_stride, n_rows, y, y_stride);
+        return;
+    }
+    matrix one = *w;
+    one.packed = f->s->group + member * f->s->group_bytes;
+    for (size_t o = begin; o < end; o += PACKED_ROWS) {
+        matrix_pack(w, o / PACKED_ROWS, 1, f->s->group + member * f->s->group_bytes);
+        one.n_out = end - o < PACKED_ROWS ? end - o : PACKED_ROWS;
+        math->matmul(&one, 0, one.n_out, x, x_stride, n_rows, y + o, y_stride);
+    }
+}
+
+void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x, size_t x_stride,
               const uint8_t *act, size_t n_rows) {
     size_t chunk = chunk_outputs(p, n, team_size(t));
     for (size_t c; c = team_claim(t), true;) {
@@ -34,9 +49,8 @@ void multiply(const model *m, team *t, const product *p, size_t n, const float *
         if (i == n) break;
         size_t begin = c * chunk,
                end = begin + chunk < p[i].w->n_out ? begin + chunk : p[i].w->n_out;
-        bool q8 = matrix_act_kind(p[i].w->type) == ACT_Q8;
-        m->math->matmul(p[i].w, begin, end, q8 ? (const void *)act : x, x_stride, n_rows, p[i].y,
-                        p[i].w->n_out);
+        multiply_outputs(f, member, p[i].w, begin, end, wants_q8(p[i].w) ? (const void *)act : x, x_stride, n_rows, p[i].y,
+                         p[i].w->n_out);
     }
     team_barrier(t);
 }
@@ -83,7 +97,7 @@ static void embed(const step *f, size_t row) {
 }
 
 /* Each layer's own embedding of a row's token: (sqrt(P) token + norm(Wp x / sqrt(E))) / sqrt(2). */
-static void per_layer_embed(const step *f, team *t) {
+static void per_layer_embed(const step *f, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, P = m->hp.n_per_layer, all = m->hp.n_layer * P;
@@ -91,7 +105,7 @@ static void per_layer_embed(const step *f, team *t) {
     for (size_t r; (r = team_claim(t)) < R;)
         prepare(f, wants_q8(&m->per_layer_proj), s->x + r * E, E, r);
     team_barrier(t);
-    multiply(m, t, &(product){&m->per_layer_proj, s->per_layer}, 1, s->x, E, s->act, R);
+    multiply(f, t, member, &(product){&m->per_layer_proj, s->per_layer}, 1, s->x, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *y = s->per_layer + r * all, *token = s->per_layer_token + r * all;
         m->math->scale(y, all, 1 / sqrtf((float)E));
@@ -139,7 +153,7 @@ static void run_layer(const step *f, const layer *l, team *t, size_t member) {
     bool q8 = l->mixer.kind ? mixer_wants_q8(l) : attention_wants_q8(l);
     for (size_t r; (r = team_claim(t)) < R;) enter_block(f, r, &l->attn_norm, false, q8);
     team_barrier(t);
-    if (l->mixer.kind) mixer_block(f, l, t);
+    if (l->mixer.kind) mixer_block(f, l, t, member);
     else attention_block(f, l, t, member);
 
     q8 = feed_forward_wants_q8(l);
@@ -158,7 +172,7 @@ static void run_layer(const step *f, const layer *l, team *t, size_t member) {
     }
     team_barrier(t);
     if (!per_layer) return;
-    per_layer_block(f, l, t);
+    per_layer_block(f, l, t, member);
     for (size_t r; (r = team_claim(t)) < R;) {
         leave_block(f, r, NULL, &l->per_layer_norm);
         scale_row(m, f->s->x + r * E, E, l->output_scale);
@@ -172,7 +186,7 @@ static void run_step(void *arg, team *t, size_t member) {
     size_t R = f->b->n_rows, E = m->hp.n_embd;
     for (size_t r; (r = team_claim(t)) < R;) embed(f, r);
     team_barrier(t);
-    per_layer_embed(f, t);
+    per_layer_embed(f, t, member);
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         if (member == 0 && f->b->stop && atomic_load(f->b->stop)) atomic_store(&f->abandoned, true);
         team_barrier(t); /* all see the same answer */
@@ -221,32 +235,25 @@ pl_code forward_run(const model *m, forward_scratch *s, const batch *b, pl_error
 
 /* ---- logits ---- */
 
-typedef struct {
-    const model *m;
-    forward_scratch *s;
-    const float *hidden;
-    size_t n;
-    float *out;
-} head;
+typedef struct { step f; const float *hidden; size_t n; float *out; } head;
 
 static void run_head(void *arg, team *t, size_t member) {
     head *a = arg;
-    size_t E = a->m->hp.n_embd;
-    (void)member;
-    if (wants_q8(&a->m->output)) {
+    const model *m = a->f.m;
+    size_t E = m->hp.n_embd;
+    if (wants_q8(&m->output)) {
         for (size_t r; (r = team_claim(t)) < a->n;)
-            a->m->math->quantize_q8(a->hidden + r * E, E, a->s->logit_act + r * act_q8_stride(E));
+            m->math->quantize_q8(a->hidden + r * E, E, a->f.s->logit_act + r * act_q8_stride(E));
         team_barrier(t);
     }
-    multiply(a->m, t, &(product){&a->m->output, a->out}, 1, a->hidden, E, a->s->logit_act, a->n);
+    multiply(&a->f, t, member, &(product){&m->output, a->out}, 1, a->hidden, E, a->f.s->logit_act, a->n);
     for (size_t r; (r = team_claim(t)) < a->n;) {
-        float *l = a->out + r * a->m->hp.n_vocab;
-        scale_row(a->m, l, a->m->hp.n_vocab, a->m->hp.logit_scale);
-        if (a->m->hp.logit_softcap > 0)
-            a->m->math->softcap(l, a->m->hp.n_vocab, a->m->hp.logit_softcap);
+        float *l = a->out + r * m->hp.n_vocab;
+        scale_row(m, l, m->hp.n_vocab, m->hp.logit_scale);
+        if (m->hp.logit_softcap > 0) m->math->softcap(l, m->hp.n_vocab, m->hp.logit_softcap);
     }
 }
 
 void forward_logits(const model *m, forward_scratch *s, const float *hidden, size_t n, float *out) {
-    team_run(m->workers, run_head, &(head){m, s, hidden, n, out});
+    team_run(m->workers, run_head, &(head){{.m = m, .s = s}, hidden, n, out});
 }

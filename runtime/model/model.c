@@ -37,33 +37,6 @@ static pl_code choose_kernels(model *m, const char *isa, pl_error *e) {
     return m->math ? PL_OK : pl_fail(e, PL_ERR_ARGUMENT, "the instruction set '%s' is not known, or not this machine's", isa);
 }
 
-#define LOAD_CHUNK ((size_t)16 << 20)
-#define PAGE 4096
-
-static pl_code report(const model_options *o, double fraction, pl_error *e) {
-    if (!o->progress || o->progress(o->user, fraction)) return PL_OK;
-    return pl_fail(e, PL_ERR_CANCELLED, "loading was cancelled");
-}
-
-/* Brings the weights into memory, so that the first step does not wait for the disk and the caller sees how far it is. */
-static pl_code read_weights(const model_options *o, const model *m, pl_error *e) {
-    size_t done = 0;
-    volatile uint8_t sink = 0;
-    pl_code rc = report(o, 0, e);
-    for (size_t i = 0; i < gguf_n_tensors(m->file) && !rc; i++) {
-        const gguf_tensor *t = gguf_tensor_at(m->file, i);
-        if (weights_other_part(m, t->name)) continue;
-        for (size_t at = 0; at < t->n_bytes && !rc; at += LOAD_CHUNK) {
-            size_t n = t->n_bytes - at < LOAD_CHUNK ? t->n_bytes - at : LOAD_CHUNK;
-            for (size_t k = 0; k < n; k += PAGE) sink = ((const uint8_t *)t->data)[at + k];
-            done += n;
-            rc = report(o, (double)done / (double)m->n_bytes, e);
-        }
-    }
-    (void)sink;
-    return rc;
-}
-
 static pl_code load(const model_options *o, model *m, pl_error *e) {
     pl_code rc;
     if ((rc = gguf_open(o->path, &(gguf_options){.map = !o->no_map, .header_only = o->vocab_only}, &m->file, e))) return rc;
@@ -75,8 +48,8 @@ static pl_code load(const model_options *o, model *m, pl_error *e) {
 
     if ((rc = hparams_read(m, e)) || (rc = weights_bind(m, e)) || (rc = lay_out_block(m, e)))
         return pl_error_prefix(e, "%s", o->path);
-    if (!o->no_preload && (rc = read_weights(o, m, e))) return rc;
-    return team_open(o->threads ? o->threads : team_default_size(), &m->workers, e);
+    if ((rc = team_open(o->threads ? o->threads : team_default_size(), &m->workers, e))) return rc;
+    return o->no_preload ? PL_OK : weights_load(m, o, e);
 }
 
 pl_code model_load(const model_options *o, model **out, pl_error *e) {
@@ -96,6 +69,7 @@ void model_free(model *m) {
     team_close(m->workers);
     for (size_t k = 0; k < LAYER_KINDS; k++) mem_free(m->rope[k].freq);
     weights_free(m->owned);
+    mem_pages_free(m->packed, m->packed_bytes);
     mem_free(m->layers);
     tokenizer_free(m->tok);
     gguf_close(m->file);

@@ -174,6 +174,7 @@ typedef struct {
     uint32_t threads;       /* 0: team_default_size */
     kv_type kv;
     bool no_map;            /* read the file instead of mapping it */
+    bool no_pack;           /* compute from the file's own layout: less memory, and slower */
     bool no_preload;        /* leave the weights on disk until they are first used */
     bool vocab_only;        /* the tokenizer alone: n_layer is 0, nothing can be computed */
     const char *isa;        /* a kernel table by name; NULL: the best one */
@@ -201,6 +202,8 @@ typedef struct {
     size_t state_bytes;         /* of the recurrent layers' states after a token; 0: there are none */
     uint64_t n_params;          /* weights of the tensors that are used */
     size_t n_bytes;             /* of the tensors that are used */
+    uint8_t *packed;            /* all matrices, as the kernels read them; NULL: they are packed when they are used */
+    size_t packed_bytes;
     struct owned *owned;        /* a list: the vectors (norms, biases) as floats, tables of experts */
     uint64_t fingerprint;       /* 0: not computed yet */
 } model;

@@ -99,13 +99,13 @@ static void delta_update(const step *f, const mixer_weights *w, size_t row, size
     f->m->math->delta_step(d, d, in, out, q, k, v, decay, beta, f->s->att + (row * N + head) * d);
 }
 
-static void delta_net_block(const step *f, const mixer_weights *w, team *t) {
+static void delta_net_block(const step *f, const mixer_weights *w, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, W = w->n_channels, d = m->hp.d_state_v;
     size_t N = m->hp.n_state_heads, G = m->hp.n_state_groups;
     product in[] = {{&w->in, s->mix}, {&w->gate, s->mix_gate}, {&w->alpha, s->alpha}, {&w->beta, s->beta}};
-    multiply(m, t, in, 4, s->h, E, s->act, R);
+    multiply(f, t, member, in, 4, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *c = s->conv + r * W;
         convolve(f, w, r, s->mix, W);
@@ -141,13 +141,13 @@ static void mamba2_update(const step *f, const mixer_weights *w, size_t row, siz
     for (size_t i = 0; i < d; i++) y[i] += w->d[head] * x[i];
 }
 
-static void mamba2_block(const step *f, const mixer_weights *w, team *t) {
+static void mamba2_block(const step *f, const mixer_weights *w, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, W = w->n_channels, inner = w->out.n_in, stride = w->in.n_out;
     size_t group = inner / m->hp.n_state_groups;
     const float *x = s->mix + inner;
-    multiply(m, t, &(product){&w->in, s->mix}, 1, s->h, m->hp.n_embd, s->act, R);
+    multiply(f, t, member, &(product){&w->in, s->mix}, 1, s->h, m->hp.n_embd, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         convolve(f, w, r, x, stride);
         m->math->sigmoid_gate(s->conv + r * W, W, s->conv + r * W);
@@ -166,11 +166,11 @@ static void mamba2_block(const step *f, const mixer_weights *w, team *t) {
 /* ---- short convolutions ---- */
 
 /* A row of mix is b, c, x: conv runs over b x, and c gates what it gives. */
-static void short_conv_block(const step *f, const mixer_weights *w, team *t) {
+static void short_conv_block(const step *f, const mixer_weights *w, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, stride = 3 * E;
-    multiply(m, t, &(product){&w->in, s->mix}, 1, s->h, E, s->act, R);
+    multiply(f, t, member, &(product){&w->in, s->mix}, 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) m->math->mul(s->mix + r * stride, s->mix + r * stride + 2 * E, E);
     team_barrier(t);
     for (size_t r; (r = team_claim(t)) < R;) {
@@ -187,12 +187,12 @@ static void short_conv_block(const step *f, const mixer_weights *w, team *t) {
 
 /* ---- the block ---- */
 
-void mixer_block(const step *f, const layer *l, team *t) {
+void mixer_block(const step *f, const layer *l, team *t, size_t member) {
     const mixer_weights *w = &l->mixer;
-    if (w->kind == MIX_DELTA_NET) delta_net_block(f, w, t);
-    else if (w->kind == MIX_MAMBA2) mamba2_block(f, w, t);
-    else short_conv_block(f, w, t);
-    multiply(f->m, t, &(product){&w->out, f->s->y}, 1, f->s->att, w->out.n_in, f->s->act, f->b->n_rows);
+    if (w->kind == MIX_DELTA_NET) delta_net_block(f, w, t, member);
+    else if (w->kind == MIX_MAMBA2) mamba2_block(f, w, t, member);
+    else short_conv_block(f, w, t, member);
+    multiply(f, t, member, &(product){&w->out, f->s->y}, 1, f->s->att, w->out.n_in, f->s->act, f->b->n_rows);
 }
 
 bool mixer_wants_q8(const layer *l) {

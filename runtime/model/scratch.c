@@ -45,6 +45,7 @@ void forward_scratch_free(forward_scratch *s) {
     mem_free(s->hidden);
     mem_free(s->logit_act);
     mem_free(s->attention);
+    mem_free(s->group);
     mem_free(s);
 }
 
@@ -82,6 +83,7 @@ static widths widest(const model *m) {
     widen(&w.ff, m->hp.n_per_layer); /* the per-layer block's gate lies there, too */
     widen(&w.operand, w.att);
     widen(&w.operand, w.ff);
+    widen(&w.operand, w.expert_ff);
     return w;
 }
 
@@ -148,14 +150,31 @@ static bool reserve(void *p_to_pointer, size_t *have, size_t n, size_t width, si
     return true;
 }
 
+/* The most bytes that a group of rows takes when it is packed: F32 is the widest. */
+static size_t group_bytes(const model *m, const widths *w) {
+    return m->packed || !m->math->packs ? 0 : w->operand * PACKED_ROWS * sizeof(float) + MEM_ALIGN;
+}
+
+static bool reserve_members(const model *m, forward_scratch *s, const widths *w) {
+    size_t members = team_size(m->workers);
+    if (s->members == members) return true;
+    s->attention_bytes = w->attention;
+    s->group_bytes = (group_bytes(m, w) + MEM_ALIGN - 1) / MEM_ALIGN * MEM_ALIGN;
+    mem_free(s->attention);
+    mem_free(s->group);
+    s->attention = s->group = NULL;
+    if (!take(&s->attention, members, s->attention_bytes, 1) || !take(&s->group, members, s->group_bytes, 1)) return false;
+    s->members = members;
+    return true;
+}
+
 pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t n_hidden,
                         size_t n_logits, pl_error *e) {
     widths w = widest(m);
     if (reserve_rows(m, s, &w, n_rows) &&
         reserve(&s->hidden, &s->hidden_rows, n_hidden, m->hp.n_embd, sizeof(float)) &&
         reserve(&s->logit_act, &s->logit_rows, n_logits, act_q8_stride(m->hp.n_embd), 1) &&
-        reserve(&s->attention, &s->members, team_size(m->workers), w.attention, 1)) {
-        s->attention_bytes = w.attention;
+        reserve_members(m, s, &w)) {
         return PL_OK;
     }
     return pl_fail(e, PL_ERR_MEMORY, "no memory for a step of %zu rows", n_rows);

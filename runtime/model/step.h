@@ -37,6 +37,8 @@ struct forward_scratch {
     uint8_t *logit_act; /* [logit_rows][act stride of E] */
     uint8_t *attention; /* [members][attention_bytes] */
     size_t attention_bytes;
+    uint8_t *group;     /* [members][group_bytes]: rows that are packed when they are used */
+    size_t group_bytes;
     row_group *groups;  /* [R] */
     size_t n_groups;
 
@@ -71,8 +73,11 @@ typedef struct {
 typedef struct { const matrix *w; float *y; } product;
 
 /* One phase, barrier included. x: [n_rows] rows x_stride floats apart; act: the same, quantized. */
-void multiply(const model *m, team *t, const product *p, size_t n, const float *x, size_t x_stride,
+void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x, size_t x_stride,
               const uint8_t *act, size_t n_rows);
+/* Outputs [begin, end) of one product; begin is a multiple of PACKED_ROWS. */
+void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end, const void *x, size_t x_stride,
+                      size_t n_rows, float *y, size_t y_stride);
 static inline bool wants_q8(const matrix *w) { return matrix_act_kind(w->type) == ACT_Q8; }
 /* The operand of a product with matrices of which some want it quantized. */
 void prepare(const step *f, bool q8, const float *x, size_t n, size_t row);
@@ -96,7 +101,7 @@ static inline size_t o_width(const layer *l) { return l->attention.n_head * l->a
 
 void attention_block(const step *f, const layer *l, team *t, size_t member);
 bool attention_wants_q8(const layer *l);
-void mixer_block(const step *f, const layer *l, team *t);
+void mixer_block(const step *f, const layer *l, team *t, size_t member);
 bool mixer_wants_q8(const layer *l);
 /* Adds to y, or makes it where there is no dense part. */
 void experts_block(const step *f, const layer *l, team *t, size_t member);
@@ -105,6 +110,6 @@ void feed_forward_block(const step *f, const layer *l, team *t, size_t member);
 /* gate = act(gate) * up, or act(up) without a gate */
 void gate_and_up(const model *m, float *gate, const float *up, size_t n, bool gated);
 bool feed_forward_wants_q8(const layer *l);
-void per_layer_block(const step *f, const layer *l, team *t);
+void per_layer_block(const step *f, const layer *l, team *t, size_t member);
 
 #endif

@@ -336,7 +336,7 @@ static pl_code bind_experts(binder *b, int i) {
         (rc = bind_rows(b, i, "ffn_down_exps.bias", false, E, X, &x->b_down)) ||
         (rc = bind_vector(b, i, "ffn_down_exps.scale", false, X, &x->scale)))
         return rc;
-    x->router = (matrix){TYPE_F32, E, X, E * sizeof(float), router};
+    x->router = (matrix){.type = TYPE_F32, .n_in = E, .n_out = X, .row_bytes = E * sizeof(float), .data = router};
     if (!hp->arch->dense_beside_experts) return bind_shared_expert(b, i);
     if ((rc = bind_dense(b, i)) ||
         (rc = bind_vector(b, i, "ffn_gate_inp.scale", true, E, &x->router_norm)) ||

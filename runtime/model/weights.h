@@ -19,6 +19,11 @@ pl_code weights_bind(model *m, pl_error *e);
 
 void weights_free(struct owned *o); /* what weights_bind took */
 
+/* Brings the weights into memory, reporting progress: packed for the kernels, where those want it, so that the file's own
+ * pages are not needed any more; or as they are, so that the first step does not wait for the disk. m->workers is there.
+ * model_free releases m->packed. */
+pl_code weights_load(model *m, const model_options *o, pl_error *e);
+
 /* What a tensor of that name belongs to that is no part of a text model's own pass ("vision", ...);
  * NULL: nothing known. */
 const char *weights_other_part(const model *m, const char *name);

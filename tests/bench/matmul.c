@@ -27,7 +27,7 @@ static const struct {
     {TYPE_Q2_K, "Q2_K", N_IN / 256 * 84}, {TYPE_Q3_K, "Q3_K", N_IN / 256 * 110},
     {TYPE_Q4_K, "Q4_K", N_IN / 256 * 144}, {TYPE_Q5_K, "Q5_K", N_IN / 256 * 176},
     {TYPE_Q6_K, "Q6_K", N_IN / 256 * 210}, {TYPE_IQ4_NL, "IQ4_NL", N_IN / 32 * 18},
-    {TYPE_IQ4_XS, "IQ4_XS", N_IN / 256 * 136},
+    {TYPE_IQ4_XS, "IQ4_XS", N_IN / 256 * 136}, {TYPE_MXFP4, "MXFP4", N_IN / 32 * 17},
 };
 
 /* This thread's own time, so that what else runs on the machine disturbs less. */
@@ -56,19 +56,18 @@ typedef struct {
 static void matmul_pass(pass *p) {
     for (size_t c = 0; c < p->copies; c++) {
         matrix w = p->w;
-        w.data = p->arena + c * N_OUT * w.row_bytes;
+        w.data = w.packed = p->arena + c * N_OUT * w.row_bytes; /* a packed matrix is hardly larger */
         p->k->matmul(&w, 0, N_OUT, p->x, p->x_stride, p->n_rows, p->y, N_OUT);
     }
 }
 
 typedef uint64_t words __attribute__((vector_size(64), may_alias));
 
-/* Four streams, as the four rows of weights that the kernels read side by side. */
 static void read_pass(pass *p) {
     const words *w = (const words *)p->arena;
     words sum = {0};
-    size_t n = arena_bytes / sizeof *w / 4;
-    for (size_t i = 0; i < n; i++) sum ^= (w[i] ^ w[n + i]) ^ (w[2 * n + i] ^ w[3 * n + i]);
+    size_t n = arena_bytes / sizeof *w;
+    for (size_t i = 0; i < n; i += 4) sum ^= (w[i] ^ w[i + 1]) ^ (w[i + 2] ^ w[i + 3]);
     p->sink += sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
 }
 
@@ -85,7 +84,7 @@ static double median_seconds(void (*run)(pass *), pass *p) {
 }
 
 int main(void) {
-    uint8_t *arena = mem_aligned(arena_bytes);
+    uint8_t *arena = mem_pages(arena_bytes);
     float *x = mem_aligned(ROWS * N_IN * sizeof *x),
           *y = mem_aligned((size_t)ROWS * N_OUT * sizeof *y);
     uint8_t *prepared = mem_aligned(ROWS * act_q8_stride(N_IN));
@@ -114,13 +113,14 @@ int main(void) {
         for (size_t r = 0; r < ROWS; r++)
             k->quantize_q8(x + r * N_IN, N_IN, prepared + r * act_q8_stride(N_IN));
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
-            size_t bytes = N_OUT * types[t].row_bytes;
+            matrix shape = {.type = types[t].type, .n_in = N_IN, .n_out = N_OUT};
+            size_t bytes = k->packs ? matrix_groups(&shape) * matrix_group_bytes(&shape) : N_OUT * types[t].row_bytes;
             bool slow = strcmp(k->name, "scalar") == 0;
             p.k = k;
             p.w = (matrix){.type = types[t].type,
                            .n_in = N_IN,
                            .n_out = N_OUT,
-                           .row_bytes = types[t].row_bytes};
+                           .row_bytes = bytes / N_OUT};
             p.x = matrix_act_kind(types[t].type) == ACT_F32 ? (const void *)x : prepared;
             p.x_stride = N_IN;
             p.n_rows = 1;
@@ -137,6 +137,6 @@ int main(void) {
     mem_free(prepared);
     mem_free(y);
     mem_free(x);
-    mem_free(arena);
+    mem_pages_free(arena, arena_bytes);
     return p.sink == 42; /* keeps the reads */
 }

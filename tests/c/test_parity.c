@@ -102,6 +102,14 @@ TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
                 if (first != all) free(all);
                 engine_close(g);
             }
+            engine_options o = {.model = {.path = path, .kv = KV_F16, .isa = kernels_at(i)->name, .threads = 2, .no_pack = true}};
+            engine *unpacked;
+            pl_error e;
+            if (engine_open(&o, &unpacked, &e)) fail_msg("%s", e.message);
+            float *all = logits_in_chunks(unpacked, tokens, 90, 90);
+            assert_memory_equal(first, all, 90 * 320 * sizeof *all);
+            free(all);
+            engine_close(unpacked);
             free(first);
         }
     }

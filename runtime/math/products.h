@@ -1,0 +1,325 @@
+/* products.h: matrix products over packed weights (packed.h), written once over simd.h. A vector lane is an output.
+ *
+ * An output is one sum, over the inputs in order: of quantized weights, block of 32 after block, whole numbers within a block
+ * and then scale * d * sum (and the minimum's share) by fused multiply-adds; of floats, input after input. How many rows are
+ * computed side by side changes nothing about it. */
+#ifndef PERILUNE_MATH_PRODUCTS_H
+#define PERILUNE_MATH_PRODUCTS_H
+
+#include "math/packed.h"
+#include "math/simd.h"
+
+#define PARTS 8  /* of 32 weights in a block of 256 */
+#define PIECES 8 /* of four weights in a part */
+
+/* One call's operands, cut to the group of outputs (the lanes of it) and the rows that a tile starts at. */
+typedef struct {
+    const uint8_t *w;   /* the group */
+    size_t lane;        /* the tile's first output in the group: 0, VL, ... */
+    const uint8_t *x;   /* [rows][x_stride bytes] */
+    float *y;           /* [rows][y_stride], at the tile's first output */
+    size_t n_in, x_stride, y_stride, n_out; /* n_out: outputs to be stored, VL at most */
+} operands;
+
+/* ---- quantized weights ---- */
+
+INLINE bool has_parts(weight_type type) {
+    return type == TYPE_Q2_K || type == TYPE_Q3_K || type == TYPE_Q4_K || type == TYPE_Q5_K || type == TYPE_Q6_K ||
+           type == TYPE_IQ4_XS;
+}
+
+/* Whether scales belong to groups of 16. */
+INLINE bool has_groups(weight_type type) { return type == TYPE_Q2_K || type == TYPE_Q3_K || type == TYPE_Q6_K; }
+
+/* Parts whose bits lie in the same bytes: they are unrolled, so that their shifts are constants. */
+INLINE size_t parts_together(weight_type type) {
+    if (has_groups(type)) return 4;
+    return type == TYPE_Q4_K || type == TYPE_Q5_K ? 2 : 1;
+}
+
+/* What codes have too much: a weight is scale * (code - that). */
+INLINE int too_much(weight_type type) {
+    switch (type) {
+    case TYPE_Q8_0:
+    case TYPE_IQ4_NL:
+    case TYPE_MXFP4:
+    case TYPE_IQ4_XS: return SIGNED_TOO_MUCH;
+    case TYPE_Q6_K: return 32;
+    case TYPE_Q5_0: return 16;
+    case TYPE_Q4_0: return 8;
+    case TYPE_Q3_K: return 4;
+    default: return 0;
+    }
+}
+
+INLINE int largest_code(weight_type type) {
+    switch (type) {
+    case TYPE_Q4_0:
+    case TYPE_Q4_1:
+    case TYPE_Q4_K: return 15;
+    case TYPE_Q5_0:
+    case TYPE_Q5_1:
+    case TYPE_Q5_K: return 31;
+    case TYPE_Q6_K: return 63;
+    case TYPE_Q3_K: return 7;
+    case TYPE_Q2_K: return 3;
+    default: return 255; /* signed bytes */
+    }
+}
+
+/* Piece j of part first + t of a block; first is a multiple of parts_together. high and low: the block's lines, at the tile's
+ * lanes. */
+INLINE vb piece(weight_type type, const uint8_t *high, const uint8_t *low, size_t first, size_t t, size_t j) {
+    const int nibble = (int)(j / 4 * 4), k = (int)t; /* constants where this is inlined */
+    size_t half = first / 4; /* of a block of 256 */
+    switch (type) {
+    case TYPE_Q8_0: return v_from_signed(v_line(low + j * PACKED_LINE));
+    case TYPE_Q4_0:
+    case TYPE_Q4_1: return v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15);
+    case TYPE_Q5_0:
+    case TYPE_Q5_1:
+        return v_or(v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15),
+                    v_move_bits(v_line(high), (int)j, 4, 16));
+    case TYPE_IQ4_NL: return v_levels(iq4_levels, v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15));
+    case TYPE_MXFP4: return v_levels(mxfp4_levels, v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15));
+    case TYPE_IQ4_XS:
+        return v_levels(iq4_levels, v_move_bits(v_line(low + (4 * first + j % 4) * PACKED_LINE), nibble, 0, 15));
+    case TYPE_Q4_K: return v_move_bits(v_line(low + (4 * first + j) * PACKED_LINE), 4 * k, 0, 15);
+    case TYPE_Q5_K:
+        return v_or(v_move_bits(v_line(low + (4 * first + j) * PACKED_LINE), 4 * k, 0, 15),
+                    v_move_bits(v_shift_right(v_line(high + j * PACKED_LINE), first), k, 4, 16));
+    case TYPE_Q6_K:
+        return v_or(v_move_bits(v_line(low + (16 * half + 8 * (t % 2) + j) * PACKED_LINE), k / 2 * 4, 0, 15),
+                    v_move_bits(v_line(high + (8 * half + j) * PACKED_LINE), 2 * k, 4, 0x30));
+    case TYPE_Q3_K:
+        return v_or(v_move_bits(v_line(low + (8 * half + j) * PACKED_LINE), 2 * k, 0, 3),
+                    v_move_bits(v_shift_right(v_line(high + j * PACKED_LINE), first), k, 2, 4));
+    default: return v_move_bits(v_line(low + (8 * half + j) * PACKED_LINE), 2 * k, 0, 3); /* Q2_K */
+    }
+}
+
+/* Scales of a part, as floats: one for its 32 weights, or two for 16 each; and minima, which are subtracted. */
+typedef struct { vf scale[2], min[2]; } part_scales;
+
+INLINE part_scales scales_of(weight_type type, const packed_layout *l, const uint8_t *block, size_t lane, size_t part, vf d,
+                             vf m) {
+    const uint8_t *scales = block + packed_scales_at(l) + lane, *minima = block + packed_minima_at(l) + lane;
+    part_scales s = {{d, d}, {v_sub(v_zero(), m), m}}; /* of blocks of 32, m is added */
+    if (type == TYPE_Q4_K || type == TYPE_Q5_K) {
+        s.scale[0] = v_mul(d, v_load_u8(scales + part * PACKED_ROWS));
+        s.min[0] = v_mul(m, v_load_u8(minima + part * PACKED_ROWS));
+    } else if (type == TYPE_IQ4_XS) {
+        s.scale[0] = v_mul(d, v_load_i8(scales + part * PACKED_ROWS));
+    } else if (type == TYPE_Q2_K) {
+        for (size_t g = 0; g < 2; g++) {
+            v_load_u4(scales + (2 * part + g) * PACKED_ROWS, &s.scale[g], &s.min[g]);
+            s.scale[g] = v_mul(d, s.scale[g]);
+            s.min[g] = v_mul(m, s.min[g]);
+        }
+    } else if (has_groups(type)) {
+        for (size_t g = 0; g < 2; g++) s.scale[g] = v_mul(d, v_load_i8(scales + (2 * part + g) * PACKED_ROWS));
+    }
+    return s;
+}
+
+/* What a part adds to a row's sums. */
+INLINE vf add_part(weight_type type, const vb w[PIECES], const part_scales *s, const act_block *x, vf sum) {
+    int most = largest_code(type), much = too_much(type);
+    if (!has_groups(type)) {
+        vb whole = v_dot(v_start(x->minus_sum, much), w, x->q, PIECES, most);
+        sum = v_fma(v_from_ints(whole), v_mul(s->scale[0], v_set1(x->d)), sum);
+        bool minima = type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K || type == TYPE_Q5_K;
+        return minima ? v_fnma(s->min[0], v_set1(x->s), sum) : sum;
+    }
+    vb first = v_dot(v_start(x->minus_half[0], much), w, x->q, PIECES / 2, most);
+    vb second = v_dot(v_start(x->minus_half[1], much), w + PIECES / 2, x->q + 16, PIECES / 2, most);
+    vf both = v_fma(v_from_ints(second), s->scale[1], v_mul(v_from_ints(first), s->scale[0]));
+    if (type == TYPE_Q2_K) {
+        both = v_fma(s->min[0], v_set1((float)x->minus_half[0]), both);
+        both = v_fma(s->min[1], v_set1((float)x->minus_half[1]), both);
+    }
+    return v_fma(both, v_set1(x->d), sum);
+}
+
+/* One row needs the weights as fast as memory gives them: asks for n bytes, a little further on than the processor's own
+ * prefetcher looks within a block whose fields are read side by side. What lies beyond the matrix is never touched. */
+#define PREFETCH_AHEAD 4096
+INLINE void prefetch(const uint8_t *p, size_t n) {
+    UNROLL
+    for (size_t i = 0; i < n; i += 64) __builtin_prefetch((const void *)((uintptr_t)p + PREFETCH_AHEAD + i));
+}
+
+INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
+    UNROLL
+    for (size_t r = 0; r < n_r; r++) {
+        if (t.n_out == VL) v_store(t.y + r * t.y_stride, sum[r]);
+        else v_store_part(t.y + r * t.y_stride, sum[r], t.n_out);
+    }
+}
+
+/* VL outputs of n_r rows (a constant wherever this is inlined). */
+INLINE void block_tile(weight_type type, size_t n_r, operands t) {
+    const packed_layout l = packed_layout_of(type);
+    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
+    const uint8_t *block = t.w, *x = t.x;
+    vf sum[TILE_ROWS];
+    UNROLL
+    for (size_t r = 0; r < n_r; r++) sum[r] = v_zero();
+    for (size_t b = 0; b < t.n_in / l.inputs; b++, block += bytes) {
+        const uint8_t *high = block + packed_high_at(&l) + 4 * t.lane, *low = block + packed_low_at(&l) + 4 * t.lane;
+        vf d = l.exponents ? v_load_e8m0(block + t.lane) : v_load_f16(block + 2 * t.lane), m = v_zero();
+        if (l.halves == 2) m = v_load_f16(block + 2 * (PACKED_ROWS + t.lane));
+        for (size_t first = 0; first < n_parts; first += together) {
+            UNROLL
+            for (size_t k = 0; k < together; k++, x += sizeof(act_block)) {
+                if (n_r == 1) prefetch(block + (first + k) * bytes / n_parts, bytes / n_parts);
+                part_scales s = scales_of(type, &l, block, t.lane, first + k, d, m);
+                vb w[PIECES];
+                UNROLL
+                for (size_t j = 0; j < PIECES; j++) w[j] = piece(type, high, low, first, k, j);
+                UNROLL
+                for (size_t r = 0; r < n_r; r++)
+                    sum[r] = add_part(type, w, &s, (const act_block *)(const void *)(x + r * t.x_stride), sum[r]);
+            }
+        }
+    }
+    store_sums(t, n_r, sum);
+}
+
+/* ---- floats ---- */
+
+#define FLOAT_GROUPS 2 /* vectors of outputs side by side: enough sums to hide the latency of adding */
+
+INLINE vf load_floats(weight_type type, const uint8_t *p) {
+    return type == TYPE_F32 ? v_load(p) : type == TYPE_F16 ? v_load_f16(p) : v_load_bf16(p);
+}
+
+/* The same for floats; n_g vectors of outputs, stride bytes apart, whose results lie side by side. */
+INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, size_t stride, size_t out_step) {
+    const size_t item = type == TYPE_F32 ? 4 : 2;
+    const uint8_t *w = t.w + item * t.lane;
+    vf sum[4][TILE_ROWS];
+    UNROLL
+    for (size_t g = 0; g < n_g; g++) {
+        UNROLL
+        for (size_t r = 0; r < n_r; r++) sum[g][r] = v_zero();
+    }
+    for (size_t i = 0; i < t.n_in; i++, w += item * PACKED_ROWS) {
+        vf v[4];
+        UNROLL
+        for (size_t g = 0; g < n_g; g++) v[g] = load_floats(type, w + g * stride);
+        UNROLL
+        for (size_t r = 0; r < n_r; r++) {
+            vf x = v_set1(((const float *)(const void *)(t.x + r * t.x_stride))[i]);
+            UNROLL
+            for (size_t g = 0; g < n_g; g++) sum[g][r] = v_fma(v[g], x, sum[g][r]);
+        }
+    }
+    UNROLL
+    for (size_t g = 0; g < n_g; g++) {
+        store_sums(t, n_r, sum[g]);
+        t.y += out_step;
+    }
+}
+
+/* ---- tiles ---- */
+
+/* Rows of a group that is in the nearest cache by then. */
+INLINE void group_rows(weight_type type, size_t n_rows, operands t) {
+    for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
+        size_t left = n_rows - r;
+        step = left >= TILE_ROWS ? TILE_ROWS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        if (step == TILE_ROWS) block_tile(type, TILE_ROWS, t);
+        else if (step == 4) block_tile(type, 4, t);
+        else if (step == 2) block_tile(type, 2, t);
+        else block_tile(type, 1, t);
+    }
+}
+
+INLINE void float_rows(weight_type type, size_t n_g, size_t n_rows, operands t, size_t stride) {
+    for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
+        size_t left = n_rows - r;
+        step = left >= TILE_ROWS ? TILE_ROWS : left >= 4 ? 4 : 1;
+        if (step == TILE_ROWS) float_tile(type, n_g, TILE_ROWS, t, stride, VL);
+        else if (step == 4) float_tile(type, n_g, 4, t, stride, VL);
+        else float_tile(type, n_g, 1, t, stride, VL);
+    }
+}
+
+/* Groups are taken in bunches that stay in the second-level cache while rows pass by, and rows in the order of tiles. */
+#define BUNCH_BYTES ((size_t)384 << 10)
+
+INLINE void product_of(weight_type type, operands all, size_t group_bytes, size_t n_out, size_t n_rows) {
+    size_t groups = (n_out + PACKED_ROWS - 1) / PACKED_ROWS, bunch = BUNCH_BYTES / (group_bytes + 1);
+    if (bunch < 1 || n_rows == 1) bunch = 1;
+    for (size_t g = 0; g < groups; g += bunch) {
+        size_t end = g + bunch < groups ? g + bunch : groups;
+        for (size_t r = 0; r < n_rows; r += TILE_ROWS) {
+            size_t rows = n_rows - r < TILE_ROWS ? n_rows - r : TILE_ROWS;
+            for (size_t i = g; i < end; i++)
+                for (size_t lane = 0; lane < PACKED_ROWS && i * PACKED_ROWS + lane < n_out; lane += VL) {
+                    size_t o = i * PACKED_ROWS + lane, left = n_out - o;
+                    operands t = all;
+                    t.w += i * group_bytes;
+                    t.lane = lane;
+                    t.x += r * all.x_stride;
+                    t.y += r * all.y_stride + o;
+                    t.n_out = left < VL ? left : VL;
+                    group_rows(type, rows, t);
+                }
+        }
+    }
+}
+
+/* Vectors of outputs side by side: those of one group where it has several, of neighbouring groups where it has one. */
+INLINE void float_product_of(weight_type type, operands all, size_t group_bytes, size_t n_out, size_t n_rows) {
+    const size_t item = type == TYPE_F32 ? 4 : 2, stride = VL == PACKED_ROWS ? group_bytes : item * VL;
+    for (size_t o = 0, step; o < n_out; o += step * VL) {
+        size_t whole = (n_out - o) / VL; /* vectors that are stored whole */
+        step = whole >= 4 && n_rows < 4 ? 4 : whole >= FLOAT_GROUPS ? FLOAT_GROUPS : 1;
+        if (VL != PACKED_ROWS && o % PACKED_ROWS) step = 1;                                 /* within a group, */
+        if (VL != PACKED_ROWS && step * VL > PACKED_ROWS) step = PACKED_ROWS / VL;          /* and no further */
+        operands t = all;
+        t.w += o / PACKED_ROWS * group_bytes;
+        t.lane = o % PACKED_ROWS;
+        t.y += o;
+        t.n_out = n_out - o < VL ? n_out - o : VL;
+        if (step == 4) float_rows(type, 4, n_rows, t, stride);
+        else if (step == FLOAT_GROUPS) float_rows(type, FLOAT_GROUPS, n_rows, t, stride);
+        else float_rows(type, 1, n_rows, t, stride);
+    }
+}
+
+static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride, size_t n_rows, float *y,
+                   size_t y_stride) {
+    size_t bytes = matrix_group_bytes(w), n_out = o_end - o_begin;
+    operands all = {
+        .w = w->packed + o_begin / PACKED_ROWS * bytes,
+        .x = x,
+        .y = y + o_begin,
+        .n_in = w->n_in,
+        .y_stride = y_stride,
+        .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float) : act_q8_stride(w->n_in),
+    };
+    switch (w->type) { /* each case is compiled for its type */
+    case TYPE_F32: float_product_of(TYPE_F32, all, bytes, n_out, n_rows); break;
+    case TYPE_F16: float_product_of(TYPE_F16, all, bytes, n_out, n_rows); break;
+    case TYPE_BF16: float_product_of(TYPE_BF16, all, bytes, n_out, n_rows); break;
+    case TYPE_Q8_0: product_of(TYPE_Q8_0, all, bytes, n_out, n_rows); break;
+    case TYPE_Q4_0: product_of(TYPE_Q4_0, all, bytes, n_out, n_rows); break;
+    case TYPE_Q4_1: product_of(TYPE_Q4_1, all, bytes, n_out, n_rows); break;
+    case TYPE_Q5_0: product_of(TYPE_Q5_0, all, bytes, n_out, n_rows); break;
+    case TYPE_Q5_1: product_of(TYPE_Q5_1, all, bytes, n_out, n_rows); break;
+    case TYPE_Q2_K: product_of(TYPE_Q2_K, all, bytes, n_out, n_rows); break;
+    case TYPE_Q3_K: product_of(TYPE_Q3_K, all, bytes, n_out, n_rows); break;
+    case TYPE_Q4_K: product_of(TYPE_Q4_K, all, bytes, n_out, n_rows); break;
+    case TYPE_Q5_K: product_of(TYPE_Q5_K, all, bytes, n_out, n_rows); break;
+    case TYPE_Q6_K: product_of(TYPE_Q6_K, all, bytes, n_out, n_rows); break;
+    case TYPE_IQ4_NL: product_of(TYPE_IQ4_NL, all, bytes, n_out, n_rows); break;
+    case TYPE_IQ4_XS: product_of(TYPE_IQ4_XS, all, bytes, n_out, n_rows); break;
+    case TYPE_MXFP4: product_of(TYPE_MXFP4, all, bytes, n_out, n_rows); break;
+    default: assert(false); /* a matrix is only made of types that have a kernel */
+    }
+}
+
+#endif
