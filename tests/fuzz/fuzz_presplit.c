@@ -1,5 +1,7 @@
 /* fuzz_presplit.c: the input is a byte and a text, which every pre-split type cuts, with PCRE2's JIT
- * and without. The words of both are the same, none is empty, and together they are the text. */
+ * and without. The words of both are the same, none is empty, and together they are the text. A text
+ * that opens with '*' is repeated until time that is not linear would show, for the one type that
+ * the byte says. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +12,7 @@
 #include "text/utf8.h"
 
 #define MAX_ROWS 64
-#define LONG_TEXT ((size_t)16 << 10) /* where quadratic time would show */
-#define LONG_EVERY 16 /* first bytes below this, of 256, mean a long text, for one type */
+#define LONG_TEXT ((size_t)32 << 10) /* where quadratic time would show */
 
 typedef struct {
     const char *text;
@@ -81,7 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *text = malloc(size + LONG_TEXT);
     CHECK(text != NULL);
     size_t n = keep_utf8(data + 1, size - 1, text), one = n;
-    if (data[0] < LONG_EVERY && n != 0) {
+    if (n != 0 && text[0] == '*') {
         for (; n < LONG_TEXT; n += one) memcpy(text + n, text, one);
         check(rows[data[0] % n_rows], text, n);
     } else {

@@ -6,9 +6,10 @@
 folder=$1 seconds=$2
 shift 2
 KEPT=${KEPT:-2048}
-flags="-max_len=4096 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256"
+flags="-max_len=4096 -entropic_scale_per_exec_time=1 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256"
 bad=
 mkdir -p "$folder/findings" || exit 1
+rm -rf "$folder/seed"
 "$folder/seeds" "$folder/seed" >/dev/null 2>&1 || { echo "no seeds in $folder/seed"; exit 1; }
 
 for target in "$@"; do

@@ -243,8 +243,8 @@ static void put_texts(void) {
         "aaaaaaaa</s><s><|im_end|>", "\xC3\xA9\x65\xCC\x81\xE6\xBC\xA2\xE5\xAD\x97\xED\x95\x9C\t\r\n",
         "\xFF\xC3 \xED\xA0\x80\xF4\x90", "ABCdef\xC7\x85\xCE\xA3 X12y_z\xE0\xA5\xAA",
         "n5abc\nn4ab\nn6bc\nma b\nmab c\nu5<x>\nc5<y>\nb5<0x61>\nx5q\n\nabcabc<x><y>q",
-        "n5\xE2\x96\x81x y\nk5<unk>\nd5dd\nf7\ni0\n\nx y dd", "t30\ns00\x10\n\nA\tA", "f3\n\n  a  A \t "};
-    static const uint8_t flags[] = {0x00, 0x05, 0x0F, 0x10, 0x25, 0x45, 0x65, 0x85, 0xA5, 0xC5, 0xE5, 0xF5};
+        "n5\xE2\x96\x81x y\nk5<unk>\nd5dd\nf7\ni0\n\nx y dd", "t30\ns00\x10\n\nA\tA", "f3\n\n  a  A \t ", "* a"};
+    static const uint8_t flags[] = {0x00, 0x05, 0x0F, 0x10, 0x25, 0x45, 0x65, 0x85, 0xA5, 0xC5, 0x1F, 0xF5};
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
         for (size_t k = 0; k < 12; k++) {
             char data[256], name[16];

@@ -40,14 +40,15 @@ void words_add_lines(vocabulary *v, fuzz_bytes lines);
 /* The tokenizer of it; NULL when it is refused. */
 tokenizer *words_open(const vocabulary *v);
 
-/* The flags of an input. */
-enum { FLAG_SPECIAL = 1, FLAG_BOS = 2, FLAG_START = 4, FLAG_EOS = 8, FLAG_LONG = 16 };
-#define FLAGS_LONG (FLAG_BOS | FLAG_START | FLAG_EOS | FLAG_LONG) /* all of them: the text repeated */
+/* The flags of an input. With all of FLAG_LONG, a text that opens with '*' is repeated until time
+ * that is not linear would show: seldom, as it takes long. */
+enum { FLAG_SPECIAL = 1, FLAG_BOS = 2, FLAG_START = 4, FLAG_EOS = 8, FLAG_LONG = 31 };
 
 typedef struct {
     bool reversible; /* decoded, the ids are the text, but for U+2581, which is a space */
     bool marks_stay; /* and not even that */
-    bool stable;     /* what they decode to encodes to the same ids, unknown ones apart */
+    bool stable;     /* what they decode to encodes to the same ids, if none is unknown and there was no
+                        U+2581 in the text */
     bool shorter;    /* a text has no more ids than bytes */
 } promises;
 
