@@ -231,6 +231,8 @@ static void check_refused(const engine_options *o, pl_code code, const char *wha
     pl_code rc = engine_open(o, &g, &e);
     if (rc != code || !strstr(e.message, what))
         fail_msg("%s '%s', not %s '%s'", pl_code_name(rc), e.message, pl_code_name(code), what);
+    const char *named = strstr(e.message, o->model.path);
+    assert_true(!named || !strstr(named + 1, o->model.path)); /* once is enough */
     assert_null(g);
     assert_int_equal(mem_live(), before);
 }

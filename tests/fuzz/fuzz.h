@@ -13,6 +13,11 @@
 /* libFuzzer's entry (llvm.org/docs/LibFuzzer.html): 0, or -1 for an input not worth keeping. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* A target's own way to change an input, in place, and libFuzzer's (NULL in the tests, which change
+ * none): its new size, `most` at most. */
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
+__attribute__((weak)) size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
+
 #define CHECK(x) ((x) ? (void)0 : fuzz_fail(__FILE__, __LINE__, #x))
 _Noreturn void fuzz_fail(const char *file, int line, const char *what);
 

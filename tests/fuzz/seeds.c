@@ -83,9 +83,12 @@ static void put_split(void) {
 
 /* ---- models ---- */
 
-#define VOCABULARY 8
+#define VOCABULARY 8 /* tokens */
 
+/* The first of a kind has all the keys, the others what they cannot do without. */
 static void add_words(gguf_writer *w, const char *kind) {
+    static char seen[64];
+    bool first = strstr(seen, kind) == NULL;
     static const char *const tokens[VOCABULARY] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81t", "h", "e",
                                                    "he", "<0x0A>"};
     gguf_string strings[VOCABULARY], merges[] = {{"h e", 3}, {"\xE2\x96\x81t he", 7}};
@@ -100,6 +103,8 @@ static void add_words(gguf_writer *w, const char *kind) {
         gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, scores, VOCABULARY);
     if (strcmp(kind, "gpt2") == 0 || strcmp(kind, "gemma4") == 0)
         gguf_add_strings(w, "tokenizer.ggml.merges", merges, 2);
+    if (!first) return;
+    strcat(strcat(seen, kind), " ");
     gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 1);
     gguf_add_u32(w, "tokenizer.ggml.eos_token_id", 2);
     gguf_add_u32(w, "tokenizer.ggml.unknown_token_id", 0);
@@ -134,7 +139,8 @@ static void put_model(const char *name, const tiny_shape *s, const char *kind) {
     if (gguf_open(path, &(gguf_options){.map = true}, &g, &e) != PL_OK) fail_msg("%s", e.message);
     for (size_t i = 0; i < gguf_n_values(g); i++) {
         const gguf_value *v = gguf_value_at(g, i);
-        if (strncmp(v->key, "tokenizer.", 10) != 0) copy_value(w, v);
+        if (strncmp(v->key, "tokenizer.", 10) != 0 && strcmp(v->key, "general.name") != 0)
+            copy_value(w, v);
     }
     add_words(w, kind);
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
