@@ -104,6 +104,7 @@ static void add_words(gguf_writer *w, const char *kind) {
     if (strcmp(kind, "gpt2") == 0 || strcmp(kind, "gemma4") == 0)
         gguf_add_strings(w, "tokenizer.ggml.merges", merges, 2);
     if (!first) return;
+    gguf_add_string(w, "tokenizer.chat_template", "{{x}}", 5);
     strcat(strcat(seen, kind), " ");
     gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 1);
     gguf_add_u32(w, "tokenizer.ggml.eos_token_id", 2);
@@ -165,6 +166,14 @@ static void put_model(const char *name, const tiny_shape *s, const char *kind) {
     gguf_close(g);
 }
 
+/* Numbers that are given for each layer, and keys that few files have. */
+static void per_layer(gguf_writer *w) {
+    gguf_add_numbers(w, "llama.attention.head_count_kv", GGUF_I32, (int32_t[]){2, 2}, 2);
+    gguf_add_u32(w, "llama.expert_count", 0);
+    gguf_add_string(w, "llama.rope.scaling.type", "none", 4);
+}
+static const tiny_edit layers = {.key = "llama.attention.head_count_kv", .more = per_layer};
+
 static void put_models(void) {
     static const struct {
         const char *name, *arch, *kind;
@@ -173,6 +182,7 @@ static void put_models(void) {
         const char *window_layers;
         uint32_t n_layer, n_shared, n_per_layer, head_size;
         weight_type type;
+        const tiny_edit *edit;
     } models[] = {
         {"llama", "llama", "llama", 0, {{"vocab_size", 'u', VOCABULARY, 0}}, .n_layer = 1},
         {"q8", "llama", "llama", 0, {{"rope.scaling.type", 's', 0, "linear"},
@@ -199,6 +209,7 @@ static void put_models(void) {
             {"residual_scale", 'f', 0.22, 0}, {"logit_scale", 'f', 8, 0}}, .n_layer = 1},
         {"stablelm", "stablelm", "llama", TINY_LAYER_NORM | TINY_NO_FFN_NORM | TINY_HEAD_NORM_ROWS,
          {{0}}, .n_layer = 1},
+        {"layers", "llama", "llama", 0, {{0}}, .n_layer = 2, .edit = &layers},
         {"parts", "llama", "llama", TINY_VISION, {{"nextn_predict_layers", 'u', 1, 0}},
          .n_layer = 2},
     };
@@ -208,6 +219,7 @@ static void put_models(void) {
         s.parts = models[i].parts;
         s.keys = models[i].keys;
         s.type = models[i].type;
+        s.edit = models[i].edit;
         s.n_layer = models[i].n_layer ? models[i].n_layer : 2;
         s.n_embd = s.n_ff = 32;
         s.n_head = s.n_head_kv = 2;
