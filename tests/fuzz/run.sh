@@ -1,10 +1,11 @@
 # Fuzzes: `sh tests/fuzz/run.sh FOLDER SECONDS TARGET...` runs each target of a build for so long, with
 # the inputs that are kept, the seeds, and what earlier runs found, in FOLDER/corpus. What ends a
 # target stays in FOLDER/findings, and the script fails. With `merge` for SECONDS, a small set of inputs
-# that reaches the same code becomes tests/fuzz/corpus/TARGET.
+# that reaches the same code becomes tests/fuzz/corpus/TARGET: seeds, and what is no larger than KEPT.
 
 folder=$1 seconds=$2
 shift 2
+KEPT=${KEPT:-1500} # bytes
 flags="-max_len=4096 -entropic_scale_per_exec_time=1 -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=256"
 bad=
 mkdir -p "$folder/findings" || exit 1
@@ -15,12 +16,13 @@ for target in "$@"; do
     corpus=$folder/corpus/$target kept=tests/fuzz/corpus/$target
     mkdir -p "$corpus" "$kept"
     if [ "$seconds" = merge ]; then
-        small=$folder/merged/$target
-        rm -rf "$small"
-        mkdir -p "$small"
+        all=$folder/merge/$target small=$folder/merged/$target
+        rm -rf "$all" "$small"
+        mkdir -p "$all" "$small"
+        find "$corpus" "$kept" -type f -size "-${KEPT}c" -exec cp -t "$all" {} +
         # Without counters: what matters is which code an input reaches, not how often.
         "$folder/$target" -set_cover_merge=1 -use_counters=0 $flags "$small" "$folder/seed/$target" \
-            "$kept" "$corpus" >"$folder/$target.log" 2>&1 || bad="$bad $target"
+            "$all" >"$folder/$target.log" 2>&1 || bad="$bad $target"
         rm -rf "$kept"
         cp -r "$small" "$kept"
         echo "  $target: $(ls "$kept" | wc -l) inputs, $(cat "$kept"/* | wc -c) bytes"
