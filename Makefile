@@ -2,6 +2,7 @@
 #
 #   make SANITIZE=address,undefined ...   the same under sanitizers, in build/sanitize-address-undefined
 #   make CC=clang BUILD=build/clang ...   another compiler, beside the first
+#   make fuzz FUZZ_SECONDS=60 ...         random inputs for whatever reads files and texts (tests/README.md)
 #   make install PREFIX=/usr/local DESTDIR=
 
 CC       ?= cc
@@ -81,7 +82,7 @@ $(BUILD)/tests/fuzz_%: $(call obj,tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/
 	@$(CC) $(LDFLAGS) $^ -o $@ -lcmocka $(LUA_LIBS) $(CORE_LIBS)
 
 # The packages that are missing, installed as root or through sudo; nobody else is surprised. $(1): the packages.
-define install
+define install_packages
 	@mkdir -p $(@D)
 	@command -v dpkg-query >/dev/null || { touch $@; echo "Not Debian: Perilune needs the counterparts of $(1)"; exit 0; }; \
 	missing=""; for p in $(1); do \
@@ -97,10 +98,10 @@ define install
 endef
 deps: $(BUILD)/.deps
 $(BUILD)/.deps: Makefile
-	$(call install,$(PACKAGES))
+	$(call install_packages,$(PACKAGES))
 fuzz-deps: $(BUILD)/.fuzz-deps
 $(BUILD)/.fuzz-deps: Makefile
-	$(call install,$(FUZZ_PACKAGES))
+	$(call install_packages,$(FUZZ_PACKAGES))
 
 demo: all
 	@$(BUILD)/perilune scripts/tour.lua
@@ -108,8 +109,8 @@ demo: all
 test: all $(TEST_PROGRAMS)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) sh tests/run.sh $(TEST_PROGRAMS)
 
-# Fuzzing, with clang and libFuzzer in a build of their own: one target after the other, so many seconds each, and what
-# they find is new input in build/fuzz/corpus. `make fuzz-corpus` keeps the smallest set of it that reaches the same code.
+# Fuzzing, with clang and libFuzzer in a build of its own: one target after the other, so many seconds each. What they
+# discover is input of the next run, in build/fuzz/corpus; `make fuzz-corpus` keeps a small set that reaches the same code.
 FUZZ_SECONDS ?= 600
 FUZZ_BUILD   := build/fuzz
 fuzz: fuzz-build

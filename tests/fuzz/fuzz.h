@@ -1,7 +1,7 @@
 /* fuzz.h: what the fuzz targets share. A target is a file fuzz_NAME.c that defines
- * LLVMFuzzerTestOneInput; `make fuzz` links it with libFuzzer, `make test` with replay.c, which runs
- * the inputs that corpus/NAME keeps. Neither the targets nor this know cmocka: what does not hold
- * ends the process, which is how libFuzzer takes note of an input. */
+ * LLVMFuzzerTestOneInput; `make fuzz` links it with libFuzzer, `make test` with replay.c, which
+ * runs the inputs that corpus/NAME keeps. Neither the targets nor this know cmocka: what does not
+ * hold ends the process, which is how libFuzzer takes note of an input. */
 #ifndef PERILUNE_TESTS_FUZZ_H
 #define PERILUNE_TESTS_FUZZ_H
 
@@ -38,7 +38,8 @@ void fuzz_named_file(const char *name, const void *data, size_t size);
 /* The bytes of an input, from the front; behind the last there are zeros. */
 typedef struct { const uint8_t *data; size_t size; } fuzz_bytes;
 uint8_t fuzz_u8(fuzz_bytes *b);
-/* What lies in front of the next `end`, which is passed over; all that is left when there is none. */
+/* What lies in front of the next `end`, which is passed over; all that is left when it is not
+ * there. */
 fuzz_bytes fuzz_until(fuzz_bytes *b, const char *end);
 
 #endif

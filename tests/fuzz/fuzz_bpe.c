@@ -6,12 +6,12 @@ static const char *const types[] = {NULL, "gpt-2", "llama-bpe", "qwen2", "deepse
                                     "superbpe", "roberta-bpe"};
 
 static void fill(vocabulary *v, size_t variant) {
-    static const char *const pieces[] = {"th", "the", "\xC4\xA0the", "\xC4\xA0t", "\xC4\xA0\xC4\xA0",
-        "'s", "12", "123", "\xC4\x8A\xC4\x8A", "\xC3\xA2\xC4\xA4", "\xC3\xA2\xC4\xA4\xC2\xAC", "aa",
-        "aaaa", "!!", NULL};
-    static const char *const merges[] = {"t h", "th e", "\xC4\xA0 t", "\xC4\xA0t he", "\xC4\xA0 the",
-        "\xC4\xA0 \xC4\xA0", "' s", "1 2", "12 3", "\xC4\x8A \xC4\x8A", "\xC3\xA2 \xC4\xA4",
-        "\xC3\xA2\xC4\xA4 \xC2\xAC", "a a", "aa aa", "! !", NULL};
+    static const char *const pieces[] = {"th", "the", "\xC4\xA0the", "\xC4\xA0t",
+        "\xC4\xA0\xC4\xA0", "'s", "12", "123", "\xC4\x8A\xC4\x8A", "\xC3\xA2\xC4\xA4",
+        "\xC3\xA2\xC4\xA4\xC2\xAC", "aa",        "aaaa", "!!", NULL};
+    static const char *const merges[] = {"t h", "th e", "\xC4\xA0 t", "\xC4\xA0t he",
+        "\xC4\xA0 the", "\xC4\xA0 \xC4\xA0", "' s", "1 2", "12 3", "\xC4\x8A \xC4\x8A",
+        "\xC3\xA2 \xC4\xA4",        "\xC3\xA2\xC4\xA4 \xC2\xAC", "a a", "aa aa", "! !", NULL};
     static const char *const control[] = {"<|endoftext|>", "<|im_end|>", NULL};
     static const char *const user[] = {"<user>", "  \n", NULL};
     v->model = "gpt2";

@@ -1,5 +1,5 @@
-/* fuzz_gguf.c: the input is a GGUF file, or, where the letters GGUF come again in it, the parts of a
- * split one. It is opened mapped and read, whole and for its index alone; all of them agree, and
+/* fuzz_gguf.c: the input is a GGUF file, or, where the letters GGUF come again in it, the parts of
+ * a split one. It is opened mapped and read, whole and for its index alone; all of them agree, and
  * what opens can be read to its end. */
 #include <stdbool.h>
 #include <stdio.h>

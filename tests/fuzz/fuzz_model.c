@@ -1,9 +1,9 @@
-/* fuzz_model.c: the input is the front of a model file, whose weights follow as ones. Its vocabulary
- * is opened and encodes a text; then all of it is loaded, and when that succeeds, some tokens are
- * processed: whatever the hyper-parameters and shapes are, the steps fit them.
+/* fuzz_model.c: the input is the front of a model file, whose weights follow as ones. Its
+ * vocabulary is opened and encodes a text; then all of it is loaded, and when that succeeds, some
+ * tokens are processed: whatever the hyper-parameters and shapes are, the steps fit them.
  *
  * A byte changed at random is mostly one of a length or a name. So that more of the files get past
- * the reader, one in two changes is that of a value, or of a tensor's shape or type, in its place. */
+ * the reader, one in two changes is that of a value, or of a tensor's shape or type, in place. */
 #include <math.h>
 #include <stdbool.h>
 #include <string.h>
@@ -33,7 +33,8 @@ static void check_vocabulary(const char *path) {
     }
     const tokenizer *t = engine_model(g)->tok;
     tokenizer_info info = tokenizer_describe(t);
-    const int32_t special[] = {info.bos, info.eos, info.unk, info.sep, info.pad, info.eot, info.eom};
+    const int32_t special[] = {info.bos, info.eos, info.unk, info.sep,
+                               info.pad, info.eot, info.eom};
     for (size_t i = 0; i < sizeof special / sizeof *special; i++)
         CHECK(special[i] >= -1 && (special[i] < 0 || (size_t)special[i] < tokenizer_size(t)));
     CHECK(!(info.add_bos && info.bos < 0) && !(info.add_eos && info.eos < 0));
@@ -92,9 +93,11 @@ static uint32_t next_random(uint32_t *state) { /* xorshift (Marsaglia 2003) */
     return *state ^= *state << 5;
 }
 
-static const uint64_t numbers[] = {0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 48, 64, 255, 256, 4096,
-                                   1 << 20, (1 << 20) + 1, 1 << 30, INT32_MAX, UINT32_MAX, UINT64_MAX};
+static const uint64_t numbers[] = {0, 1, 2, 3, 4, 7, 8, 15, 16, 17, 31, 32, 33, 48, 64, 255, 256,
+                                   4096, 1 << 20, (1 << 20) + 1, 1 << 30, INT32_MAX, UINT32_MAX,
+                                   UINT64_MAX};
 static const float fractions[] = {0, 1, -1, 0.5f, 1e-30f, 1e30f, 2, 100, INFINITY, NAN};
+#define N(list) (sizeof(list) / sizeof *(list))
 
 /* Another value for a number of `size` bytes. */
 static void change_number(uint8_t *at, size_t size, bool is_float, uint32_t *state) {
@@ -102,12 +105,12 @@ static void change_number(uint8_t *at, size_t size, bool is_float, uint32_t *sta
     uint32_t way = next_random(state) % 4;
     memcpy(&x, at, size);
     if (is_float && size == 4) {
-        float f = fractions[next_random(state) % (sizeof fractions / sizeof *fractions)];
+        float f = fractions[next_random(state) % N(fractions)];
         memcpy(at, &f, sizeof f);
         return;
     }
     x = way == 0 ? x + 1 : way == 1 ? x - 1 : way == 2 ? x * 2
-        : numbers[next_random(state) % (sizeof numbers / sizeof *numbers)];
+        : numbers[next_random(state) % N(numbers)];
     memcpy(at, &x, size);
 }
 
@@ -116,8 +119,8 @@ static bool change_value(const gguf *g, uint8_t *data, size_t size, uint32_t *st
     if (gguf_n_values(g) == 0) return false;
     const gguf_value *first = gguf_value_at(g, 0);
     const gguf_value *v = gguf_value_at(g, next_random(state) % gguf_n_values(g));
-    const uint8_t *file = first->data - (24 + 8 + strlen(first->key) + 4 + (first->is_array ? 12 : 0));
-    size_t width = sizes[v->type], at = (size_t)(v->data - file);
+    size_t before = 24 + 8 + strlen(first->key) + 4 + (first->is_array ? 12 : 0);
+    size_t width = sizes[v->type], at = (size_t)(v->data - first->data) + before;
     if (width == 0 || v->n == 0) return false;
     at += width * (next_random(state) % (size_t)v->n);
     if (at + width > size) return false;
@@ -134,8 +137,10 @@ static bool change_tensor(const gguf *g, uint8_t *data, size_t size, uint32_t *s
     size_t n = at != NULL ? (size_t)(data + size - at) : 0, head = strlen(t->name) + 4;
     if (n < head + 8 * t->n_dims + 12) return false;
     at += head;
-    if (next_random(state) % 2) change_number(at + 8 * (next_random(state) % t->n_dims), 8, false, state);
-    else at[8 * t->n_dims] = types[next_random(state) % sizeof types];
+    if (next_random(state) % 2)
+        change_number(at + 8 * (next_random(state) % t->n_dims), 8, false, state);
+    else
+        at[8 * t->n_dims] = types[next_random(state) % sizeof types];
     return true;
 }
 
@@ -145,7 +150,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
     gguf *g;
     bool changed = false;
     next_random(&state);
-    if (next_random(&state) % 2 && gguf_open(fuzz_file(data, size, 0), &options, &g, NULL) == PL_OK) {
+    if (next_random(&state) % 2 &&
+        gguf_open(fuzz_file(data, size, 0), &options, &g, NULL) == PL_OK) {
         for (uint32_t n = 1 + next_random(&state) % 3; n > 0; n--)
             if (next_random(&state) % 4 ? change_value(g, data, size, &state)
                                         : change_tensor(g, data, size, &state))

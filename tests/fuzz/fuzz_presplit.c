@@ -1,7 +1,7 @@
-/* fuzz_presplit.c: the input is a byte and a text, which every pre-split type cuts, with PCRE2's JIT
- * and without. The words of both are the same, none is empty, and together they are the text. A text
- * that opens with '*' is repeated until time that is not linear would show, for the one type that
- * the byte says. */
+/* fuzz_presplit.c: the input is a byte and a text, which every pre-split type cuts, with PCRE2's
+ * JIT and without. The words of both are the same, none is empty, and together they are the text.
+ * A text that opens with '*' is repeated until time that is not linear would show, for the one
+ * type that the byte says. */
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>

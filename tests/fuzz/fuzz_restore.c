@@ -77,7 +77,8 @@ static void check_other(const cache_node *n) {
     node_tokens(n, 0, OTHER_TOKENS, tokens);
     node_blocks(n, OTHER_TOKENS, table);
     for (size_t i = 0; i < OTHER_TOKENS; i++) CHECK(tokens[i] == (int32_t)(i % VOCABULARY));
-    for (size_t i = 0; i < 2 * BLOCK_BYTES; i++) CHECK(table[i / BLOCK_BYTES][i % BLOCK_BYTES] == 0x5A);
+    for (size_t i = 0; i < 2 * BLOCK_BYTES; i++)
+        CHECK(table[i / BLOCK_BYTES][i % BLOCK_BYTES] == 0x5A);
 }
 
 /* Goes on from a cache by one token. */

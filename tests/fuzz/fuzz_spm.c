@@ -1,5 +1,5 @@
-/* fuzz_spm.c: SentencePiece's BPE; inputs as in words.h. Variants: words apart or not, with bytes or
- * without, with a space in front of a text or not. */
+/* fuzz_spm.c: SentencePiece's BPE; inputs as in words.h. Variants: words apart or not, with bytes
+ * or without, with a space in front of a text or not. */
 #include "words.h"
 
 enum { NO_BYTES = 1, TOGETHER = 2, NO_SPACE = 4 };

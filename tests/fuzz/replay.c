@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
     for (struct dirent *entry; (entry = readdir(d)) != NULL && n < MAX_INPUTS;) {
         if (entry->d_name[0] == '.') continue;
         snprintf(paths[n], sizeof *paths, "%s/%.200s", folder, entry->d_name);
-        tests[n] = (struct CMUnitTest){.name = paths[n], .test_func = replay, .initial_state = paths[n]};
+        tests[n] = (struct CMUnitTest){paths[n], replay, NULL, NULL, paths[n]};
         n++;
     }
     closedir(d);

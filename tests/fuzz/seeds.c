@@ -35,7 +35,8 @@ static void put_everything(void) {
     static const struct { uint32_t type; size_t block; } types[] = {
         {TYPE_F32, 1}, {TYPE_F16, 1}, {TYPE_BF16, 1}, {TYPE_Q4_0, 32}, {TYPE_Q4_1, 32},
         {TYPE_Q5_0, 32}, {TYPE_Q5_1, 32}, {TYPE_Q8_0, 32}, {TYPE_Q2_K, 256}, {TYPE_Q3_K, 256},
-        {TYPE_Q4_K, 256}, {TYPE_Q5_K, 256}, {TYPE_Q6_K, 256}, {TYPE_IQ4_NL, 32}, {TYPE_IQ4_XS, 256}};
+        {TYPE_Q4_K, 256}, {TYPE_Q5_K, 256}, {TYPE_Q6_K, 256}, {TYPE_IQ4_NL, 32},
+        {TYPE_IQ4_XS, 256}};
     gguf_writer *w = gguf_writer_new();
     size_t size;
     gguf_add_u32(w, "general.alignment", 8);
@@ -89,8 +90,8 @@ static void put_split(void) {
 static void add_words(gguf_writer *w, const char *kind) {
     static char seen[64];
     bool first = strstr(seen, kind) == NULL;
-    static const char *const tokens[VOCABULARY] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81t", "h", "e",
-                                                   "he", "<0x0A>"};
+    static const char *const tokens[VOCABULARY] = {"<unk>", "<s>", "</s>", "\xE2\x96\x81t",
+                                                   "h", "e", "he", "<0x0A>"};
     gguf_string strings[VOCABULARY], merges[] = {{"h e", 3}, {"\xE2\x96\x81t he", 7}};
     static const int32_t types[VOCABULARY] = {2, 3, 3, 1, 1, 1, 1, 1};
     static const float scores[VOCABULARY] = {0, 0, 0, -1, -2, -3, -1, 0};
@@ -113,7 +114,8 @@ static void add_words(gguf_writer *w, const char *kind) {
     gguf_add_bool(w, "tokenizer.ggml.add_bos_token", true);
     gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", false);
     if (strcmp(kind, "t5") == 0)
-        gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, "\4\0\0\0\0\0\0\0a", 10);
+        gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8,
+                         "\4\0\0\0\0\0\0\0a", 10);
 }
 
 /* A scalar or an array as another writer has it. */
@@ -188,7 +190,8 @@ static void put_models(void) {
         {"q8", "llama", "llama", 0, {{"rope.scaling.type", 's', 0, "linear"},
                                      {"rope.scaling.factor", 'f', 4, 0}}, .type = TYPE_Q8_0},
         {"mistral3", "mistral3", "gpt2", 0, {{"rope.scaling.type", 's', 0, "yarn"},
-            {"rope.scaling.factor", 'f', 4, 0}, {"rope.scaling.original_context_length", 'u', 24, 0},
+            {"rope.scaling.factor", 'f', 4, 0},
+            {"rope.scaling.original_context_length", 'u', 24, 0},
             {"rope.scaling.yarn_log_multiplier", 'f', 1, 0},
             {"attention.temperature_scale", 'f', 0.3, 0}}, .n_layer = 1},
         {"qwen2vl", "qwen2vl", "gpt2", TINY_QKV_BIAS,
@@ -255,14 +258,18 @@ static void put_cache(const char *name, uint8_t flags, uint64_t tokens, uint64_t
 /* ---- texts ---- */
 
 static void put_texts(void) {
-    static const char *const targets[] = {"spm", "bpe", "gemma4", "unigram", "wordpiece", "presplit"};
+    static const char *const targets[] = {"spm", "bpe", "gemma4", "unigram", "wordpiece",
+                                          "presplit"};
     static const char *const texts[] = {
         "the moon's <user>  12345 \n\n !!!! don't", "\xE2\x96\x81the\xE2\x82\xAC \xF0\x9F\xA6\x99",
-        "aaaaaaaa</s><s><|im_end|>", "\xC3\xA9\x65\xCC\x81\xE6\xBC\xA2\xE5\xAD\x97\xED\x95\x9C\t\r\n",
+        "aaaaaaaa</s><s><|im_end|>",
+        "\xC3\xA9\x65\xCC\x81\xE6\xBC\xA2\xE5\xAD\x97\xED\x95\x9C\t\r\n",
         "\xFF\xC3 \xED\xA0\x80\xF4\x90", "ABCdef\xC7\x85\xCE\xA3 X12y_z\xE0\xA5\xAA",
         "n5abc\nn4ab\nn6bc\nma b\nmab c\nu5<x>\nc5<y>\nb5<0x61>\nx5q\n\nabcabc<x><y>q",
-        "n5\xE2\x96\x81x y\nk5<unk>\nd5dd\nf7\ni0\n\nx y dd", "t30\ns00\x10\n\nA\tA", "f3\n\n  a  A \t ", "* a"};
-    static const uint8_t flags[] = {0x00, 0x05, 0x0F, 0x10, 0x25, 0x45, 0x65, 0x85, 0xA5, 0xC5, 0x1F, 0xF5};
+        "n5\xE2\x96\x81x y\nk5<unk>\nd5dd\nf7\ni0\n\nx y dd", "t30\ns00\x10\n\nA\tA",
+        "f3\n\n  a  A \t ", "* a"};
+    static const uint8_t flags[] = {0x00, 0x05, 0x0F, 0x10, 0x25, 0x45,
+                                    0x65, 0x85, 0xA5, 0xC5, 0x1F, 0xF5};
     for (size_t i = 0; i < sizeof targets / sizeof *targets; i++)
         for (size_t k = 0; k < 12; k++) {
             char data[256], name[16];

@@ -1,8 +1,9 @@
 /* words.h: what the targets of the tokenizers share: small vocabularies that an input adds to, and
  * what holds for the ids of any text.
  *
- * An input is a byte of flags, lines that add to the vocabulary (words.c says which), an empty line,
- * and a text. Without lines the target's own vocabulary is used, which stays open between inputs. */
+ * An input is a byte of flags, lines that add to the vocabulary (words.c says which), an empty
+ * line, and a text. Without lines the target's own vocabulary is used, which stays open between
+ * inputs. */
 #ifndef PERILUNE_TESTS_FUZZ_WORDS_H
 #define PERILUNE_TESTS_FUZZ_WORDS_H
 
@@ -47,8 +48,8 @@ enum { FLAG_SPECIAL = 1, FLAG_BOS = 2, FLAG_START = 4, FLAG_EOS = 8, FLAG_LONG =
 typedef struct {
     bool reversible; /* decoded, the ids are the text, but for U+2581, which is a space */
     bool marks_stay; /* and not even that */
-    bool stable;     /* what they decode to encodes to the same ids, if none is unknown and there was no
-                        U+2581 in the text */
+    bool stable;     /* what they decode to encodes to the same ids: if none is unknown, and there
+                        was no U+2581 in the text */
     bool shorter;    /* a text has no more ids than bytes */
 } promises;
 
