@@ -164,16 +164,17 @@ static bool is_utf8(const char *s, size_t n) {
  * what they decode to; passed on as whole characters, nothing is lost. */
 static void check_pieces(const tokenizer *t, const id_list *ids) {
     text_buffer whole = decoded(t, ids, true, false);
-    bool valid = is_utf8(whole.data, whole.n);
+    const char *text = whole.n != 0 ? whole.data : "";
+    bool valid = is_utf8(text, whole.n);
     size_t passed = 0, held = 0;
     for (size_t i = 0; i < ids->n; i++) {
         CHECK(ids->ids[i] >= 0 && (size_t)ids->ids[i] < tokenizer_size(t));
         gguf_string piece = tokenizer_piece(t, ids->ids[i]);
         CHECK(piece.size <= whole.n - held &&
-              same_bytes(piece.data, piece.size, whole.data + held, piece.size));
+              same_bytes(piece.data, piece.size, text + held, piece.size));
         held += piece.size;
-        size_t ready = held - utf8_incomplete_tail(whole.data + passed, held - passed);
-        CHECK(ready >= passed && (!valid || is_utf8(whole.data + passed, ready - passed)));
+        size_t ready = held - utf8_incomplete_tail(text + passed, held - passed);
+        CHECK(ready >= passed && (!valid || is_utf8(text + passed, ready - passed)));
         passed = ready;
         if (piece.size == 0) continue;
         int32_t id = tokenizer_id(t, piece.data, piece.size);
