@@ -37,17 +37,23 @@ static pl_code choose_kernels(model *m, const char *isa, pl_error *e) {
     return m->math ? PL_OK : pl_fail(e, PL_ERR_ARGUMENT, "the instruction set '%s' is not known, or not this machine's", isa);
 }
 
+/* Puts the file in front of a message that does not name it: those of look-ups do. */
+static pl_code name_file(const model_options *o, pl_code rc, pl_error *e) {
+    if (e && strncmp(e->message, o->path, strlen(o->path))) pl_error_prefix(e, "%s", o->path);
+    return rc;
+}
+
 static pl_code load(const model_options *o, model *m, pl_error *e) {
     pl_code rc;
     if ((rc = gguf_open(o->path, &(gguf_options){.map = !o->no_map, .header_only = o->vocab_only}, &m->file, e))) return rc;
-    if ((rc = tokenizer_new(m->file, &m->tok, e))) return pl_error_prefix(e, "%s", o->path);
+    if ((rc = tokenizer_new(m->file, &m->tok, e))) return name_file(o, rc, e);
     m->hp.n_vocab = (uint32_t)tokenizer_size(m->tok);
     m->kv = o->kv;
     if ((rc = choose_kernels(m, o->isa, e)) || o->vocab_only) return rc;
     m->context = o->context;
 
     if ((rc = hparams_read(m, e)) || (rc = weights_bind(m, e)) || (rc = lay_out_block(m, e)))
-        return pl_error_prefix(e, "%s", o->path);
+        return name_file(o, rc, e);
     if ((rc = team_open(o->threads ? o->threads : team_default_size(), &m->workers, e))) return rc;
     return o->no_preload ? PL_OK : weights_load(m, o, e);
 }
