@@ -13,6 +13,12 @@
 #include "base/mem.h"
 #include "text/internal.h"
 
+/* Bytes of a key and of a replacement, many times what any model has (33: the one ligature that
+ * NFKC spells out in 18 letters). A trie whose links lead in a circle has keys without end, and a
+ * text would grow by as much as a replacement is long: these keep time and memory in proportion. */
+#define KEY_MAX 256
+#define REPLACEMENT_MAX 1024
+
 struct charsmap {
     size_t n;            /* units */
     size_t n_text;       /* bytes of the replacements, the last of which is NUL */
@@ -24,10 +30,20 @@ static uint32_t load32(const unsigned char *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
+static size_t longest_string(const unsigned char *s, size_t n) {
+    size_t longest = 0, start = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s[i] != '\0') continue;
+        if (i - start > longest) longest = i - start;
+        start = i + 1;
+    }
+    return longest;
+}
+
 pl_code charsmap_load(const gguf *g, charsmap **out, pl_error *e) {
     static const char key[] = "tokenizer.ggml.precompiled_charsmap";
     const gguf_value *v;
-    size_t trie, text;
+    size_t trie, text, longest;
     charsmap *map;
     pl_code code = gguf_get_array(g, key, false, GGUF_I32, &v, e);
     *out = NULL;
@@ -41,6 +57,11 @@ pl_code charsmap_load(const gguf *g, charsmap **out, pl_error *e) {
                        "%s: key '%s': found %llu bytes that are no trie and strings behind it",
                        gguf_path(g), key, (unsigned long long)v->n);
     text = (size_t)v->n - 4 - trie;
+    longest = longest_string(v->data + 4 + trie, text);
+    if (longest > REPLACEMENT_MAX)
+        return pl_fail(e, PL_ERR_FORMAT,
+                       "%s: key '%s': found a replacement of %zu bytes, expected at most %d",
+                       gguf_path(g), key, longest, REPLACEMENT_MAX);
     map = mem_alloc(sizeof *map + trie + text); /* an array of the file */
     if (map == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for key '%s'", gguf_path(g), key);
@@ -65,7 +86,7 @@ gguf_string charsmap_find(const charsmap *map, const char *s, size_t n, size_t *
     uint32_t p = offset_of(unit_at(map, 0));
     gguf_string found = {NULL, 0};
     *used = 0;
-    for (size_t i = 0; i < n && s[i] != '\0'; i++) {
+    for (size_t i = 0; i < n && i < KEY_MAX && s[i] != '\0'; i++) {
         uint32_t unit, value;
         p ^= (unsigned char)s[i];
         unit = unit_at(map, p);

@@ -1122,6 +1122,37 @@ TEST(a_charsmap_of_noise_is_harmless) {
     }
 }
 
+/* A trie of one node under the root, whose child by 'a' is itself; `ends`: it ends a key there. */
+static void make_circle(bool ends) {
+    uint8_t *units = charsmap_bytes + 4;
+    uint32_t text = 4 * 512;
+    memset(charsmap_bytes, 0, sizeof charsmap_bytes);
+    put32(charsmap_bytes, text);
+    put32(units, 256u << 10);
+    put32(units + 4 * (256 ^ 'a'), 'a' << 10 | (ends ? 1u << 8 : 0) | 'a');
+    put32(units + 4 * 256, 1u << 31); /* the value, at the node less its offset */
+    memcpy(charsmap_bytes + 4 + text, "B", 2);
+    charsmap_size = 4 + text + 2;
+}
+
+/* Keys end after 256 bytes, so that a text of n bytes does not cost n searches to its end. */
+TEST(a_charsmap_that_leads_in_a_circle_has_keys_of_an_end) {
+    const size_t n = (size_t)1 << 18;
+    char *s = malloc(n);
+    assert_non_null(s);
+    memset(s, 'a', n);
+    for (int ends = 0; ends < 2; ends++) {
+        make_circle(ends);
+        tokenizer *t = make_letters(unigram_charsmap);
+        id_list ids = encoded(t, s, n, plain);
+        assert_int_equal(ids.n, ends ? n / 256 : n);
+        for (size_t i = 0; i < ids.n; i++) assert_int_equal(ids.ids[i], LETTER(ends ? 'B' : 'a'));
+        id_list_free(&ids);
+        tokenizer_free(t);
+    }
+    free(s);
+}
+
 /* ---- WordPiece ---- */
 
 static void bert_keys(gguf_writer *w) {
@@ -1486,6 +1517,45 @@ TEST(scores_may_be_integers) {
     tokenizer_free(t);
 }
 
+TEST(a_piece_that_is_there_twice_is_its_first_token) {
+    static const char *const models[] = {"llama", "gemma4", "t5", "bert"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        draft *d = draft_spm();
+        int32_t first;
+        tokenizer *t;
+        d->model = models[i];
+        first = add(d, "\xE2\x96\x81q", TOKEN_NORMAL, -3);
+        add(d, "\xE2\x96\x81q", TOKEN_NORMAL, -1);
+        add(d, "\xE2\x96\x81q", TOKEN_CONTROL, 0);
+        if (i == 1) {
+            add(d, "\xE2\x96\x81", TOKEN_NORMAL, 0);
+            add(d, "q", TOKEN_NORMAL, 0);
+            add_merge(d, 262, 263);
+        }
+        t = make(d);
+        EXPECT(t, " q", plain, first);
+        tokenizer_free(t);
+    }
+}
+
+TEST(infinite_scores_are_the_best_and_the_worst) {
+    static const char *const models[] = {"llama", "t5"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        draft *d = draft_spm();
+        int32_t ab, bc, c;
+        tokenizer *t;
+        d->model = models[i];
+        c = add(d, "c", TOKEN_NORMAL, -1);
+        bc = add(d, "bc", TOKEN_NORMAL, -INFINITY);
+        ab = add(d, "ab", TOKEN_NORMAL, INFINITY);
+        add(d, "a", TOKEN_NORMAL, -1);
+        t = make(d);
+        EXPECT(t, "abc", plain, ab, c);
+        EXPECT(t, "bc", plain, bc);
+        tokenizer_free(t);
+    }
+}
+
 static void bpe_bos(gguf_writer *w) {
     gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 7);
     gguf_add_u32(w, "tokenizer.ggml.eos_token_id", 8);
@@ -1716,7 +1786,12 @@ TEST(merges_that_cannot_apply_are_passed_over) {
     d->merges[d->n_merges++] = copied("", 0);
     d->merges[d->n_merges++] = copied("a \xE4\xB8\x80", 5); /* no byte's character */
     d->merges[d->n_merges++] = copied("a\xFF b", 4);        /* no UTF-8 */
+    d->merges[d->n_merges++] = copied("a ", 2);             /* nothing to the right */
+    d->merges[d->n_merges++] = copied(" a", 2);             /* nor to the left */
+    d->merges[d->n_merges++] = copied("a b c", 5);          /* more than a pair */
+    d->merges[d->n_merges++] = copied("a a", 3);            /* what they would make is no token */
     add_merge(d, 'a', 'b');
+    add_merge(d, 'a', 'b'); /* again, behind the first */
     add(d, "", TOKEN_NORMAL,
         0); /* real files have empty tokens: they are never produced, and say nothing */
     add(d, "", TOKEN_USER_DEFINED, 0);
@@ -1932,6 +2007,30 @@ static void type_nine(gguf_writer *w) {
     int32_t x[259] = {9};
     gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, x, 259);
 }
+static void type_minus_one(gguf_writer *w) {
+    int64_t x[259] = {[200] = -1};
+    gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I64, x, 259);
+}
+static void type_beyond_all(gguf_writer *w) {
+    uint64_t x[259] = {[200] = UINT64_MAX};
+    gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_U64, x, 259);
+}
+static void scores_are_text(gguf_writer *w) {
+    gguf_add_string(w, "tokenizer.ggml.scores", "high", 4);
+}
+static void tokens_are_one_string(gguf_writer *w) {
+    gguf_add_string(w, "tokenizer.ggml.tokens", "a b c", 5);
+}
+static void merges_are_one_string(gguf_writer *w) {
+    gguf_add_string(w, "tokenizer.ggml.merges", "a b", 3);
+}
+static void bos_is_negative(gguf_writer *w) {
+    int32_t x = -1;
+    gguf_add_raw(w, "tokenizer.ggml.bos_token_id", GGUF_I32, &x, sizeof x);
+}
+static void pre_is_a_list(gguf_writer *w) {
+    gguf_add_strings(w, "tokenizer.ggml.pre", NULL, 0);
+}
 static void unk_is_a_byte(gguf_writer *w) {
     int32_t x[259] = {TOKEN_BYTE};
     gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, x, 259);
@@ -1987,6 +2086,15 @@ static void charsmap_is_open(gguf_writer *w) {
     uint8_t x[10] = {4, 0, 0, 0, 0, 0, 0, 0, 'a', 'b'};
     gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, x, 10);
 }
+static void charsmap_grows(gguf_writer *w) {
+    static uint8_t x[8 + 1025 + 1] = {4};
+    memset(x + 8, 'a', 1025);
+    gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, x, sizeof x);
+}
+static void charsmap_is_huge(gguf_writer *w) {
+    uint8_t x[10] = {0xFC, 0xFF, 0xFF, 0xFF};
+    gguf_add_numbers(w, "tokenizer.ggml.precompiled_charsmap", GGUF_U8, x, 10);
+}
 static void sep_without_id(gguf_writer *w) {
     gguf_add_bool(w, "tokenizer.ggml.add_sep_token", true);
 }
@@ -2014,6 +2122,13 @@ static const struct {
     {"llama", NULL, NO_TYPES, few_types, PL_ERR_FORMAT, {"ggml.token_type'", "2 elements", "259"}},
     {"llama", NULL, NO_TYPES, types_are_floats, PL_ERR_FORMAT, {"ggml.token_type'", "f32"}},
     {"llama", NULL, NO_TYPES, type_nine, PL_ERR_FORMAT, {"ggml.token_type'", "found 9", "0 to 6"}},
+    {"llama", NULL, NO_TYPES, type_minus_one, PL_ERR_FORMAT, {"found -1 for token 200"}},
+    {"llama", NULL, NO_TYPES, type_beyond_all, PL_ERR_FORMAT, {"for token 200, expected 0 to 6"}},
+    {"llama", NULL, NO_SCORES, scores_are_text, PL_ERR_FORMAT, {"ggml.scores'", "a string"}},
+    {"llama", NULL, NO_TOKENS, tokens_are_one_string, PL_ERR_FORMAT, {"ggml.tokens'", "a string"}},
+    {"gpt2", NULL, NO_MERGES, merges_are_one_string, PL_ERR_FORMAT, {"ggml.merges'", "a string"}},
+    {"gpt2", NULL, 0, pre_is_a_list, PL_ERR_FORMAT, {"ggml.pre'", "an array"}},
+    {"llama", NULL, 0, bos_is_negative, PL_ERR_FORMAT, {"ggml.bos_token_id'", "found -1"}},
     {"llama", NULL, NO_TYPES, unk_is_a_byte, PL_ERR_FORMAT, {"ggml.tokens'", "<unk>", "<0x00>"}},
     {"llama", NULL, NO_SCORES, few_scores, PL_ERR_FORMAT, {"ggml.scores'", "2 elements", "259"}},
     {"llama", NULL, NO_SCORES, a_score_is_nan, PL_ERR_FORMAT, {"ggml.scores'", "NaN", "200"}},
@@ -2025,6 +2140,8 @@ static const struct {
     {"t5", NULL, 0, charsmap_is_wide, PL_ERR_FORMAT, {"precompiled_charsmap'", "i32", "bytes"}},
     {"t5", NULL, 0, charsmap_is_short, PL_ERR_FORMAT, {"precompiled_charsmap'", "9 bytes"}},
     {"t5", NULL, 0, charsmap_is_open, PL_ERR_FORMAT, {"precompiled_charsmap'", "10 bytes"}},
+    {"t5", NULL, 0, charsmap_grows, PL_ERR_FORMAT, {"precompiled_charsmap'", "1025 bytes"}},
+    {"t5", NULL, 0, charsmap_is_huge, PL_ERR_FORMAT, {"precompiled_charsmap'", "10 bytes"}},
     {"gpt2", NULL, 0, sep_without_id, PL_ERR_FORMAT, {"add_sep_token'", "seperator_token_id"}},
     {"bert", NULL, 0, lowercase_is_a_number, PL_ERR_FORMAT, {"'tokenizer.ggml.normalizer.low"}},
     {"llama", NULL, 0, bos_beyond_the_end, PL_ERR_FORMAT, {"ggml.bos_token_id'", "259", "258"}},
@@ -2061,6 +2178,29 @@ TEST(wrong_metadata_is_refused_by_name) {
             if (strstr(e.message, wrong[i].says[k]) == NULL)
                 fail_msg("\"%s\" does not say %s", e.message, wrong[i].says[k]);
         assert_int_equal(tokenizer_new(g, &t, NULL), wrong[i].code);
+        gguf_close(g);
+        draft_free(d);
+    }
+}
+
+static const char *id_key;
+static void id_beyond_the_end(gguf_writer *w) { gguf_add_u32(w, id_key, 259); }
+
+TEST(every_special_id_that_is_used_and_beyond_the_end_is_refused) {
+    static const char *const names[] = {"bos", "eos", "unknown", "seperator", "eot", "eom"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char name[64];
+        draft *d = draft_spm();
+        tokenizer *t = NULL;
+        pl_error e;
+        gguf *g;
+        snprintf(name, sizeof name, "tokenizer.ggml.%s_token_id", names[i]);
+        id_key = name;
+        d->keys = id_beyond_the_end;
+        g = draft_open(d);
+        assert_int_equal(tokenizer_new(g, &t, &e), PL_ERR_FORMAT);
+        assert_non_null(strstr(e.message, name));
+        assert_non_null(strstr(e.message, "found 259, expected 0 to 258"));
         gguf_close(g);
         draft_free(d);
     }
@@ -2318,6 +2458,7 @@ int main(void) {
         CASE(unigram_finds_the_best_of_all_ways),
         CASE(unigram_normalizes_by_the_longest_of_the_map),
         CASE(a_charsmap_of_noise_is_harmless),
+        CASE(a_charsmap_that_leads_in_a_circle_has_keys_of_an_end),
         CASE(wordpiece_takes_the_longest_piece_first),
         CASE(wordpiece_cleans_and_cuts_as_bert_does),
         CASE(characters_have_their_classes_and_mappings),
@@ -2330,6 +2471,8 @@ int main(void) {
         CASE(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence),
         CASE(characters_without_a_token_become_bytes_or_unknown_or_nothing),
         CASE(scores_may_be_integers),
+        CASE(a_piece_that_is_there_twice_is_its_first_token),
+        CASE(infinite_scores_are_the_best_and_the_worst),
         CASE(bos_is_added_when_the_model_wants_it_and_the_caller_too),
         CASE(generation_ends_at_the_ids_and_names_that_mean_it),
         CASE(a_turn_of_several_messages_does_not_end_with_the_first),
@@ -2344,6 +2487,7 @@ int main(void) {
         CASE(pieces_are_known_by_bytes_and_by_spelling),
         CASE(a_bad_id_leaves_the_output_as_it_was),
         CASE(wrong_metadata_is_refused_by_name),
+        CASE(every_special_id_that_is_used_and_beyond_the_end_is_refused),
         CASE(every_allocation_may_fail),
         CASE(threads_share_a_tokenizer),
         CASE(real_vocabularies_encode_as_the_models_do),
