@@ -64,17 +64,23 @@ static pl_code read_weights(const model_options *o, const model *m, pl_error *e)
     return rc;
 }
 
+/* Puts the file in front of a message that does not name it: those of look-ups do. */
+static pl_code name_file(const model_options *o, pl_code rc, pl_error *e) {
+    if (e && strncmp(e->message, o->path, strlen(o->path))) pl_error_prefix(e, "%s", o->path);
+    return rc;
+}
+
 static pl_code load(const model_options *o, model *m, pl_error *e) {
     pl_code rc;
     if ((rc = gguf_open(o->path, &(gguf_options){.map = !o->no_map, .header_only = o->vocab_only}, &m->file, e))) return rc;
-    if ((rc = tokenizer_new(m->file, &m->tok, e))) return pl_error_prefix(e, "%s", o->path);
+    if ((rc = tokenizer_new(m->file, &m->tok, e))) return name_file(o, rc, e);
     m->hp.n_vocab = (uint32_t)tokenizer_size(m->tok);
     m->kv = o->kv;
     if ((rc = choose_kernels(m, o->isa, e)) || o->vocab_only) return rc;
     m->context = o->context;
 
     if ((rc = hparams_read(m, e)) || (rc = weights_bind(m, e)) || (rc = lay_out_block(m, e)))
-        return pl_error_prefix(e, "%s", o->path);
+        return name_file(o, rc, e);
     if (!o->no_preload && (rc = read_weights(o, m, e))) return rc;
     return team_open(o->threads ? o->threads : team_default_size(), &m->workers, e);
 }

@@ -1,5 +1,6 @@
 /* test_faults.c: what goes wrong around a model: every allocation on the way from loading to a saved cache fails once, in
  * turn; and files whose tensors or hyper-parameters are not what they should be are refused by name. Tiny random models. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,8 @@ static void check_refused(const engine_options *o, pl_code code, const char *wha
     pl_code rc = engine_open(o, &g, &e);
     if (rc != code || !strstr(e.message, what))
         fail_msg("%s '%s', not %s '%s'", pl_code_name(rc), e.message, pl_code_name(code), what);
+    const char *named = strstr(e.message, o->model.path);
+    assert_true(!named || !strstr(named + 1, o->model.path)); /* once is enough */
     assert_null(g);
     assert_int_equal(mem_live(), before);
 }
@@ -301,6 +304,42 @@ static void check_number(const char *key, uint32_t value, pl_code code, const ch
     number_key = key;
     number = value;
     check_edit(&(tiny_edit){.key = key, .more = add_number}, code, what);
+}
+
+static float real;
+static void add_float(gguf_writer *w) { gguf_add_f32(w, number_key, real); }
+static void check_float(const char *key, float value) {
+    number_key = key;
+    real = value;
+    check_edit(&(tiny_edit){.key = key, .more = add_float}, PL_ERR_FORMAT, key);
+}
+
+TEST(hyper_parameters_of_no_size_or_an_absurd_one_are_named) {
+    static const char *const counts[] = {"block_count", "embedding_length", "feed_forward_length",
+                                         "context_length", "attention.head_count", "attention.head_count_kv",
+                                         "attention.key_length", "attention.value_length", "rope.dimension_count",
+                                         "vocab_size"};
+    static const char *const floats[] = {"attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.scale_linear",
+                                         "rope.scaling.factor", "rope.scaling.attn_factor", "attention.scale",
+                                         "rope.scaling.yarn_beta_fast", "attn_logit_softcapping"};
+    char key[80];
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        snprintf(key, sizeof key, "llama.%s", counts[i]);
+        check_number(key, 0, PL_ERR_FORMAT, key);
+        check_number(key, UINT32_MAX, PL_ERR_FORMAT, key);
+    }
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) {
+        snprintf(key, sizeof key, "llama.%s", floats[i]);
+        check_float(key, NAN);
+        check_float(key, INFINITY);
+        check_float(key, -1);
+    }
+    check_float("llama.rope.freq_base", 0);
+    /* The largest that each may be alone asks for tensors that no file holds. */
+    check_number("llama.embedding_length", 1 << 20, PL_ERR_FORMAT, "'token_embd.weight' has the shape [32, 300]");
+    check_number("llama.feed_forward_length", 1 << 20, PL_ERR_FORMAT, "'blk.0.ffn_gate.weight'");
+    check_number("llama.attention.key_length", 1 << 20, PL_ERR_FORMAT, "'blk.0.attn_q.weight'");
+    check_number("llama.block_count", 4096, PL_ERR_FORMAT, "'blk.2.attn_norm.weight' is missing");
 }
 
 TEST(hyper_parameters_that_are_missing_out_of_range_or_contradict_one_another_are_named) {
@@ -383,6 +422,7 @@ int main(void) {
         FAULT_TEST(a_tensor_that_is_missing_is_named),
         FAULT_TEST(a_tensor_of_another_shape_or_type_is_named_with_both),
         FAULT_TEST(hyper_parameters_that_are_missing_out_of_range_or_contradict_one_another_are_named),
+        FAULT_TEST(hyper_parameters_of_no_size_or_an_absurd_one_are_named),
         FAULT_TEST(options_that_cannot_be_met_are_refused),
         FAULT_TEST(a_vocabulary_alone_is_loaded_whatever_the_tensors_are),
     };
