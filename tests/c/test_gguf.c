@@ -582,6 +582,13 @@ TEST(bad_values_are_refused) {
     put64(key(b, "k", GGUF_STRING), 17);
     put_zeros(b, 16);
     refuse(b, "key 'k'", "a string needs 17 bytes at byte 45, found 16");
+    for (uint32_t type = 0; type < GGUF_VALUE_TYPES; type++) { /* a scalar cut off by the end */
+        if (type == GGUF_ARRAY) continue;
+        b = begin(0, 1);
+        put_text(b, "a long enough key");
+        put32(b, type);
+        refuse(b, "key 'a long enough key'", "found a count of 1");
+    }
     b = begin(0, 1);
     array(b, "k", GGUF_STRING, 2);
     put_text(b, "fine");
@@ -618,6 +625,11 @@ TEST(bad_alignments_are_refused) {
     tensor(b, "t", 1, ne, TYPE_F32, 32);
     data(b, 256);
     refuse(b, "tensor 't'", "found data at offset 32, expected a multiple of 64");
+    b = begin(1, 1); /* the data would begin behind the end of the file */
+    key_u32(b, "general.alignment", GGUF_MAX_ALIGNMENT);
+    tensor(b, "t", 1, ne, TYPE_F32, 0);
+    data(b, 256);
+    refuse(b, "tensor 't'", "needs 8 bytes of data at offset 0, found 0 bytes");
 }
 
 /* A file with one tensor that has these fields. */
@@ -1099,6 +1111,56 @@ TEST(a_split_file_with_a_wrong_part_is_refused_and_the_part_is_named) {
     }
 }
 
+/* The first part's keys say what no split file is. */
+TEST(split_keys_that_cannot_be_are_refused) {
+    static const struct { const char *key; uint32_t type; uint64_t value; size_t size; const char *says; } cases[] = {
+        {"split.count", GGUF_U32, UINT32_MAX, 4, "'split.count': found 4294967295, expected 0 to 99999"},
+        {"split.count", GGUF_I64, UINT64_MAX, 8, "'split.count': found -1"},
+        {"split.count", GGUF_F32, 0x40000000, 4, "'split.count': found an f32"},
+        {"split.count", GGUF_U32, 99999, 4, "-00001-of-99999.gguf"}, /* its name says otherwise */
+        {"split.no", GGUF_U32, 3, 4, "'split.no': found 3, expected 0 to 2"},
+        {"split.no", GGUF_BOOL, 0, 1, "'split.no': found a bool"},
+        {"split.tensors.count", GGUF_I64, UINT64_MAX, 8, "'split.tensors.count': found -1"},
+        {"split.tensors.count", GGUF_U32, UINT32_MAX, 4, "'split.tensors.count': found 4294967295"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static const char *const keys[] = {"split.no", "split.count", "split.tensors.count"};
+        static const uint32_t sound[] = {0, 3, 0};
+        gguf_writer *w = gguf_writer_new();
+        gguf *g = NULL;
+        pl_error e;
+        const char *path = temp_path("-00001-of-00003.gguf");
+        for (size_t k = 0; k < 3; k++) {
+            if (strcmp(keys[k], cases[i].key) != 0) gguf_add_u32(w, keys[k], sound[k]);
+            else gguf_add_raw(w, keys[k], cases[i].type, &cases[i].value, cases[i].size);
+        }
+        if (gguf_write(w, path, &e) != PL_OK) fail_msg("%s", e.message);
+        gguf_writer_free(w);
+        assert_int_equal(gguf_open(path, &mapped, &g, &e), PL_ERR_FORMAT);
+        if (!strstr(e.message, cases[i].says)) fail_msg("'%s' does not say '%s'", e.message, cases[i].says);
+    }
+}
+
+TEST(a_part_that_is_no_gguf_file_or_is_cut_off_is_named) {
+    static const part parts[] = {{1, 2, 0, 2, 2, {"a"}, 0}, {2, 2, 1, 2, 2, {"b"}, 8}};
+    const char *stem = temp_path("");
+    char *first = write_part(stem, &parts[0]), *second = write_part(stem, &parts[1]);
+    size_t size;
+    char *bytes = read_whole(second, &size);
+    for (size_t cut = 0; cut < size; cut++) {
+        gguf *g = NULL;
+        pl_error e;
+        write_whole(second, bytes, cut);
+        assert_int_equal(gguf_open(first, &mapped, &g, &e), PL_ERR_FORMAT);
+        assert_null(g);
+        assert_non_null(strstr(e.message, "part 2 of 2"));
+        assert_non_null(strstr(e.message, second));
+    }
+    free(bytes);
+    free(first);
+    free(second);
+}
+
 TEST(opening_a_split_file_without_memory_is_an_error_without_a_leak) {
     const char *stem = temp_path("");
     const part parts[] = {{1, 2, 0, 2, 2, {"a"}, 0}, {2, 2, 1, 2, 2, {"b"}, 8}};
@@ -1222,6 +1284,8 @@ int main(void) {
         CASE(every_failing_allocation_is_an_error_without_a_leak),
         CASE(the_first_part_of_a_split_file_opens_them_all),
         CASE(a_split_file_with_a_wrong_part_is_refused_and_the_part_is_named),
+        CASE(split_keys_that_cannot_be_are_refused),
+        CASE(a_part_that_is_no_gguf_file_or_is_cut_off_is_named),
         CASE(opening_a_split_file_without_memory_is_an_error_without_a_leak),
         CASE(the_parity_models_open),
         CASE(the_vocabularies_open),

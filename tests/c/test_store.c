@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "cache/store.h"
 #include "slots.h"
@@ -173,6 +174,65 @@ TEST(a_cache_file_that_does_not_fit_is_refused) {
     cache_store_release(small);
 }
 
+/* Header fields and tokens by their place in the file (cache/store.c), and the checksum that goes with them. */
+static void set(char *file, size_t at, const void *value, size_t size) { memcpy(file + at, value, size); }
+static void reseal(char *file, size_t size, size_t n_tokens, size_t blocks) {
+    uint64_t sum = hash_bytes(file, 128, 0);
+    size_t at = 128;
+    sum = hash_bytes(file + at, 4 * n_tokens, sum);
+    at += 4 * n_tokens;
+    for (size_t i = 0; i < blocks; i++, at += BLOCK_BYTES) sum = hash_bytes(file + at, BLOCK_BYTES, sum);
+    assert_int_equal(at + 8, size);
+    memcpy(file + at, &sum, sizeof sum);
+}
+
+TEST(a_cache_file_whose_checksum_fits_is_checked_all_the_same) {
+    enum { TOKENS = 37, BLOCKS = 2, N_VOCAB = 16, N_TOKENS = 24, N_PROCESSED = 32, BLOCK = 40, STATE = 48,
+           N_STATES = 56, KV = 64, FIRST_TOKEN = 128 };
+    static const uint64_t zero = 0, huge = UINT64_MAX, more = TOKENS + 1, odd = BLOCK_BYTES - 8, half = BLOCK_BYTES / 2;
+    static const int32_t minus = -1, beyond = 5, far = INT32_MAX;
+    static const struct { size_t at, size; const void *value; pl_code code; const char *says; } cases[] = {
+        {0, 8, "PLCACHE3", PL_ERR_UNSUPPORTED, "version '3'"},
+        {0, 8, "PLCACHD2", PL_ERR_FORMAT, "not a cache file"},
+        {N_VOCAB, 8, &huge, PL_ERR_MISMATCH, "18446744073709551615 tokens"},
+        {N_TOKENS, 8, &zero, PL_ERR_FORMAT, "speaks of 0 tokens"},
+        {N_TOKENS, 8, &huge, PL_ERR_FORMAT, "speaks of 18446744073709551615 tokens"},
+        {N_PROCESSED, 8, &huge, PL_ERR_FORMAT, "18446744073709551615 of them processed"},
+        {N_PROCESSED, 8, &more, PL_ERR_FORMAT, "38 of them processed"},
+        {N_PROCESSED, 8, &zero, PL_ERR_FORMAT, "0 of them processed"},
+        {BLOCK, 8, &zero, PL_ERR_FORMAT, "blocks of 0 bytes"},
+        {BLOCK, 8, &huge, PL_ERR_FORMAT, "blocks of 18446744073709551615 bytes"},
+        {BLOCK, 8, &odd, PL_ERR_FORMAT, "blocks of 248 bytes"},
+        {BLOCK, 8, &half, PL_ERR_FORMAT, "blocks of 128 bytes"},
+        {STATE, 8, &huge, PL_ERR_FORMAT, "a damaged cache file"},
+        {STATE, 8, &odd, PL_ERR_FORMAT, "states of 248"},
+        {N_STATES, 8, &huge, PL_ERR_FORMAT, "a damaged cache file"},
+        {N_STATES, 8, &more, PL_ERR_FORMAT, "a damaged cache file"},
+        {KV, 16, "0123456789abcdef", PL_ERR_MISMATCH, "'0123456789abcde'"}, /* no NUL behind it */
+        {FIRST_TOKEN, 4, &minus, PL_ERR_FORMAT, "token -1 at 1; ids go from 0 to 4"},
+        {FIRST_TOKEN + 4 * (TOKENS - 1), 4, &beyond, PL_ERR_FORMAT, "token 5 at 37"},
+        {FIRST_TOKEN + 4, 4, &far, PL_ERR_FORMAT, "token 2147483647 at 2"},
+    };
+    cache_store *s = slots_store(100, 600), *s2 = slots_store(100, 600);
+    cache_node *n = sample(s, TOKENS, 35);
+    const char *path = temp_path(".cache");
+    size_t size;
+    pl_error e;
+    assert_int_equal(cache_save(n, &identity, path, &e), PL_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *file = read_whole(path, &size);
+        const char *other = temp_path(".cache");
+        set(file, cases[i].at, cases[i].value, cases[i].size);
+        reseal(file, size, TOKENS, BLOCKS);
+        write_whole(other, file, size);
+        refused(s2, &identity, other, false, cases[i].code, cases[i].says);
+        free(file);
+    }
+    node_release(n);
+    cache_store_release(s);
+    cache_store_release(s2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define STORE_TEST(f) cmocka_unit_test_setup_teardown(f, note_live, check_live)
@@ -181,6 +241,7 @@ int main(void) {
         STORE_TEST(a_cache_file_that_was_cut_or_altered_anywhere_is_refused),
         STORE_TEST(a_cache_file_of_another_model_type_or_build_says_so_and_can_be_recomputed),
         STORE_TEST(a_cache_file_that_does_not_fit_is_refused),
+        STORE_TEST(a_cache_file_whose_checksum_fits_is_checked_all_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
