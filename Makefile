@@ -2,6 +2,7 @@
 #
 #   make SANITIZE=address,undefined ...   the same under sanitizers, in build/sanitize-address-undefined
 #   make CC=clang BUILD=build/clang ...   another compiler, beside the first
+#   make fuzz FUZZ_SECONDS=60 ...         random inputs for whatever reads files and texts (tests/README.md)
 #   make install PREFIX=/usr/local DESTDIR=
 
 CC       ?= cc
@@ -13,6 +14,7 @@ BUILD    ?= build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 VERSION  := 0.1.0
 
 PACKAGES := gcc pkg-config liblua5.4-dev lua5.4 libpcre2-dev libedit-dev libcmocka-dev
+FUZZ_PACKAGES := clang libclang-rt-dev
 LIBS     := lua5.4 libpcre2-8 libedit
 
 # Evaluated when a recipe needs them, after `make deps` has run.
@@ -41,9 +43,11 @@ BIND  := $(sort $(wildcard runtime/bind/*.c))
 obj    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS := $(sort $(wildcard tests/c/test_*.c))
 TEST_SUPPORT := $(sort $(filter-out $(TESTS),$(wildcard tests/c/*.c)))
-TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS))
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_SUPPORT := tests/fuzz/fuzz.c tests/fuzz/words.c
+TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS)) $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 
-.PHONY: all deps demo test bench install clean
+.PHONY: all deps demo test bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
 all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
@@ -70,12 +74,18 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/c/%.o $(call obj,$(TEST_SUPPORT)) $(BUILD)/
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ -lcmocka $(LUA_LIBS) $(CORE_LIBS)
 
-# The packages that are missing, installed as root or through sudo; nobody else is surprised.
-deps: $(BUILD)/.deps
-$(BUILD)/.deps: Makefile
-	@mkdir -p $(BUILD)
-	@command -v dpkg-query >/dev/null || { touch $@; echo "Not Debian: Perilune needs the counterparts of $(PACKAGES)"; exit 0; }; \
-	missing=""; for p in $(PACKAGES); do \
+# A fuzz target with the inputs that are kept of it, as a test.
+$(BUILD)/tests/fuzz_%: $(call obj,tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/c/support.c $(FUZZ_SUPPORT)) \
+                       $(BUILD)/libperilune.a
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) $^ -o $@ -lcmocka $(LUA_LIBS) $(CORE_LIBS)
+
+# The packages that are missing, installed as root or through sudo; nobody else is surprised. $(1): the packages.
+define install_packages
+	@mkdir -p $(@D)
+	@command -v dpkg-query >/dev/null || { touch $@; echo "Not Debian: Perilune needs the counterparts of $(1)"; exit 0; }; \
+	missing=""; for p in $(1); do \
 	    dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
 	if [ -n "$$missing" ]; then \
 	    if [ "$$(id -u)" = 0 ]; then run=""; \
@@ -85,12 +95,39 @@ $(BUILD)/.deps: Makefile
 	    $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -y -qq $$missing; \
 	fi
 	@touch $@
+endef
+deps: $(BUILD)/.deps
+$(BUILD)/.deps: Makefile
+	$(call install_packages,$(PACKAGES))
+fuzz-deps: $(BUILD)/.fuzz-deps
+$(BUILD)/.fuzz-deps: Makefile
+	$(call install_packages,$(FUZZ_PACKAGES))
 
 demo: all
 	@$(BUILD)/perilune scripts/tour.lua
 
 test: all $(TEST_PROGRAMS)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) sh tests/run.sh $(TEST_PROGRAMS)
+
+# Fuzzing, with clang and libFuzzer in a build of its own: one target after the other, so many seconds each. What they
+# discover is input of the next run, in build/fuzz/corpus; `make fuzz-corpus` keeps a small set that reaches the same code.
+FUZZ_SECONDS ?= 600
+FUZZ_BUILD   := build/fuzz
+fuzz: fuzz-build
+	@sh tests/fuzz/run.sh $(FUZZ_BUILD) $(FUZZ_SECONDS) $(FUZZ_TARGETS)
+fuzz-corpus: fuzz-build
+	@sh tests/fuzz/run.sh $(FUZZ_BUILD) merge $(FUZZ_TARGETS)
+fuzz-build:
+	@$(MAKE) --no-print-directory BUILD=$(FUZZ_BUILD) fuzz-deps
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(FUZZ_BUILD) SANITIZE=address,undefined \
+	    CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" fuzz-targets
+fuzz-targets: $(FUZZ_TARGETS:%=$(BUILD)/%) $(BUILD)/seeds
+$(FUZZ_TARGETS:%=$(BUILD)/%): $(BUILD)/%: $(call obj,tests/fuzz/fuzz_%.c $(FUZZ_SUPPORT)) $(BUILD)/libperilune.a
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@ $(LUA_LIBS) $(CORE_LIBS)
+$(BUILD)/seeds: $(call obj,tests/fuzz/seeds.c tests/c/support.c tests/c/tiny.c) $(BUILD)/libperilune.a
+	@echo "  LINK  $@"
+	@$(CC) $(LDFLAGS) $^ -o $@ -lcmocka $(LUA_LIBS) $(CORE_LIBS)
 
 BENCH_SUPPORT := tests/bench/synthetic.c
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_SUPPORT),$(wildcard tests/bench/*.c)))

@@ -240,6 +240,7 @@ typedef struct {
     void *match_data, *match_context, *jit_stack; /* PCRE2's */
     char *text; /* a copy of what is cut, between bytes that are ours */
     size_t capacity;
+    bool interpret; /* without the JIT, for tests: the words are the same */
 } presplit_state;
 void presplit_state_free(presplit_state *state);
 

@@ -474,7 +474,7 @@ static bool grow_jit_stack(run *r) {
 static int match(run *r, const regex *x, const char *text, size_t n, size_t from) {
     PCRE2_SPTR subject = (PCRE2_SPTR)text;
     int found = PCRE2_ERROR_JIT_STACKLIMIT;
-    if (x->jit) {
+    if (x->jit && !r->state->interpret) {
         do {
             pcre2_match_context *context =
                 r->state->match_context != NULL ? r->state->match_context : r->p->limits;
