@@ -177,8 +177,8 @@ TEST(a_cache_file_that_does_not_fit_is_refused) {
 /* Header fields and tokens by their place in the file (cache/store.c), and the checksum that goes with them. */
 static void set(char *file, size_t at, const void *value, size_t size) { memcpy(file + at, value, size); }
 static void reseal(char *file, size_t size, size_t n_tokens, size_t blocks) {
-    uint64_t sum = hash_bytes(file, 112, 0);
-    size_t at = 112;
+    uint64_t sum = hash_bytes(file, 128, 0);
+    size_t at = 128;
     sum = hash_bytes(file + at, 4 * n_tokens, sum);
     at += 4 * n_tokens;
     for (size_t i = 0; i < blocks; i++, at += BLOCK_BYTES) sum = hash_bytes(file + at, BLOCK_BYTES, sum);
@@ -187,12 +187,13 @@ static void reseal(char *file, size_t size, size_t n_tokens, size_t blocks) {
 }
 
 TEST(a_cache_file_whose_checksum_fits_is_checked_all_the_same) {
-    enum { TOKENS = 37, BLOCKS = 2, N_VOCAB = 16, N_TOKENS = 24, N_PROCESSED = 32, BLOCK = 40, KV = 48, FIRST_TOKEN = 112 };
+    enum { TOKENS = 37, BLOCKS = 2, N_VOCAB = 16, N_TOKENS = 24, N_PROCESSED = 32, BLOCK = 40, STATE = 48,
+           N_STATES = 56, KV = 64, FIRST_TOKEN = 128 };
     static const uint64_t zero = 0, huge = UINT64_MAX, more = TOKENS + 1, odd = BLOCK_BYTES - 8, half = BLOCK_BYTES / 2;
     static const int32_t minus = -1, beyond = 5, far = INT32_MAX;
     static const struct { size_t at, size; const void *value; pl_code code; const char *says; } cases[] = {
-        {0, 8, "PLCACHE2", PL_ERR_UNSUPPORTED, "version '2'"},
-        {0, 8, "PLCACHD1", PL_ERR_FORMAT, "not a cache file"},
+        {0, 8, "PLCACHE3", PL_ERR_UNSUPPORTED, "version '3'"},
+        {0, 8, "PLCACHD2", PL_ERR_FORMAT, "not a cache file"},
         {N_VOCAB, 8, &huge, PL_ERR_MISMATCH, "18446744073709551615 tokens"},
         {N_TOKENS, 8, &zero, PL_ERR_FORMAT, "speaks of 0 tokens"},
         {N_TOKENS, 8, &huge, PL_ERR_FORMAT, "speaks of 18446744073709551615 tokens"},
@@ -203,6 +204,10 @@ TEST(a_cache_file_whose_checksum_fits_is_checked_all_the_same) {
         {BLOCK, 8, &huge, PL_ERR_FORMAT, "blocks of 18446744073709551615 bytes"},
         {BLOCK, 8, &odd, PL_ERR_FORMAT, "blocks of 248 bytes"},
         {BLOCK, 8, &half, PL_ERR_FORMAT, "blocks of 128 bytes"},
+        {STATE, 8, &huge, PL_ERR_FORMAT, "a damaged cache file"},
+        {STATE, 8, &odd, PL_ERR_FORMAT, "states of 248"},
+        {N_STATES, 8, &huge, PL_ERR_FORMAT, "a damaged cache file"},
+        {N_STATES, 8, &more, PL_ERR_FORMAT, "a damaged cache file"},
         {KV, 16, "0123456789abcdef", PL_ERR_MISMATCH, "'0123456789abcde'"}, /* no NUL behind it */
         {FIRST_TOKEN, 4, &minus, PL_ERR_FORMAT, "token -1 at 1; ids go from 0 to 4"},
         {FIRST_TOKEN + 4 * (TOKENS - 1), 4, &beyond, PL_ERR_FORMAT, "token 5 at 37"},

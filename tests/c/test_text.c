@@ -2186,9 +2186,8 @@ TEST(wrong_metadata_is_refused_by_name) {
 static const char *id_key;
 static void id_beyond_the_end(gguf_writer *w) { gguf_add_u32(w, id_key, 259); }
 
-TEST(every_special_id_beyond_the_end_is_refused) {
-    static const char *const names[] = {"bos", "eos", "unknown", "seperator", "padding", "eot",
-                                        "eom", "fim_pad", "fim_rep", "fim_sep"};
+TEST(every_special_id_that_is_used_and_beyond_the_end_is_refused) {
+    static const char *const names[] = {"bos", "eos", "unknown", "seperator", "eot", "eom"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char name[64];
         draft *d = draft_spm();
@@ -2488,7 +2487,7 @@ int main(void) {
         CASE(pieces_are_known_by_bytes_and_by_spelling),
         CASE(a_bad_id_leaves_the_output_as_it_was),
         CASE(wrong_metadata_is_refused_by_name),
-        CASE(every_special_id_beyond_the_end_is_refused),
+        CASE(every_special_id_that_is_used_and_beyond_the_end_is_refused),
         CASE(every_allocation_may_fail),
         CASE(threads_share_a_tokenizer),
         CASE(real_vocabularies_encode_as_the_models_do),

@@ -162,7 +162,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const kv_type types[] = {KV_F16, KV_F32};
+    static const kv_type types[] = {KV_F16, KV_F32, KV_Q8_0};
     if (size < 4 || memcmp(data, "GGUF", 4) != 0) return -1;
     long live = mem_live();
     const char *path = fuzz_file(data, size, WEIGHT_BYTES);

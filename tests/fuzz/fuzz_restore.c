@@ -12,9 +12,10 @@
 #include "fuzz.h"
 #include "math/math.h"
 
-enum { RECOMPUTE = 1, MEND = 2, SMALL_POOL = 4 };
+enum { RECOMPUTE = 1, MEND = 2, SMALL_POOL = 4, STATES = 8 };
 
 #define BLOCK_BYTES ((size_t)KV_TILE * 2)
+#define STATE_BYTES ((size_t)24) /* with STATES: the model has recurrent layers */
 #define CONTEXT 200
 #define VOCABULARY 7
 #define OTHER_TOKENS 40
@@ -29,7 +30,7 @@ static const cache_identity identity = {.weights = 0x1234, .n_vocab = VOCABULARY
 
 /* ---- the checksum, and the sizes that decide where it lies ---- */
 
-#define HEADER 112 /* bytes; cache/store.c has the layout */
+#define HEADER 128 /* bytes; cache/store.c has the layout */
 
 static uint64_t field(const uint8_t *file, size_t i) {
     uint64_t x;
@@ -41,15 +42,18 @@ static uint64_t field(const uint8_t *file, size_t i) {
 static void mend(uint8_t *file, size_t size) {
     if (size < HEADER + 8) return;
     uint64_t tokens = field(file, 2), done = field(file, 3), block = field(file, 4), sum;
+    uint64_t state = field(file, 5), states = field(file, 6);
     uint64_t blocks = done / KV_TILE + (done % KV_TILE != 0);
     size_t at = HEADER;
-    if (tokens > size / 4 || blocks > size || block > size ||
-        HEADER + 4 * tokens + blocks * block + 8 != size)
+    if (tokens > size / 4 || blocks > size || block > size || states > size || state > size ||
+        HEADER + 4 * tokens + blocks * block + states * (8 + state) + 8 != size)
         return;
     sum = hash_bytes(file, HEADER, 0);
     sum = hash_bytes(file + at, 4 * tokens, sum);
     at += 4 * tokens;
     for (size_t i = 0; i < blocks; i++, at += block) sum = hash_bytes(file + at, block, sum);
+    for (size_t i = 0; i < states; i++, at += 8 + state)
+        sum = hash_bytes(file + at + 8, state, hash_bytes(file + at, 8, sum));
     memcpy(file + at, &sum, sizeof sum);
 }
 
@@ -120,17 +124,30 @@ static void check_restored(cache_store *s, cache_node *n, const uint8_t *file, s
     node_release(again);
 }
 
+/* Allocations but for what the pool keeps for reuse: two for each. */
+static long live_outside(const kv_pool *pool) {
+    return mem_live() - 2 * (long)(pool->of[POOL_BLOCKS].n_free + pool->of[POOL_STATES].n_free);
+}
+
 static void restore(uint8_t flags, const uint8_t *file, size_t size) {
     const char *path = fuzz_file(file, size, 0);
     cache_store *s;
     cache_node *n = NULL;
     pl_error e;
-    CHECK(cache_store_new(BLOCK_BYTES, (flags & SMALL_POOL ? 4 : 16) * BLOCK_BYTES, CONTEXT, 2, &s,
-                          &e) == PL_OK);
+    const cache_store_options options = {
+        .block_bytes = BLOCK_BYTES,
+        .state_bytes = flags & STATES ? STATE_BYTES : 0,
+        .max_bytes = (flags & SMALL_POOL ? 4 : 16) * BLOCK_BYTES,
+        .context = CONTEXT,
+        .n_hidden = 2,
+        .state_interval = 16,
+    };
+    CHECK(cache_store_new(&options, &s, &e) == PL_OK);
     cache_node *other = other_cache(s);
-    kv_pool *pool = cache_store_pool(s);
-    size_t nodes = cache_store_nodes(s), used = pool->n_used, shared = pool->n_shared;
-    long live = mem_live() - 2 * (long)pool->n_free; /* a free block is kept, as two allocations */
+    const kv_pool *pool = cache_store_pool(s);
+    size_t nodes = cache_store_nodes(s), used = pool_used_bytes(pool);
+    size_t shared = pool->of[POOL_BLOCKS].n_shared;
+    long live = live_outside(pool);
     pl_code code = cache_restore(s, &identity, path, flags & RECOMPUTE, &n, &e);
     CHECK((code == PL_OK) == (n != NULL));
     if (code != PL_OK) {
@@ -141,8 +158,9 @@ static void restore(uint8_t flags, const uint8_t *file, size_t size) {
         go_on(n);
         node_release(n);
     }
-    CHECK(pool->n_used == used && pool->n_shared == shared);
-    CHECK(cache_store_nodes(s) == nodes && mem_live() - 2 * (long)pool->n_free == live);
+    CHECK(pool_used_bytes(pool) == used && pool->of[POOL_BLOCKS].n_shared == shared);
+    CHECK(pool->of[POOL_STATES].n_used == 0);
+    CHECK(cache_store_nodes(s) == nodes && live_outside(pool) == live);
     check_other(other);
     node_release(other);
     cache_store_release(s);

@@ -19,7 +19,9 @@ for target in "$@"; do
         all=$folder/merge/$target small=$folder/merged/$target
         rm -rf "$all" "$small"
         mkdir -p "$all" "$small"
-        find "$corpus" "$kept" -type f -size "-${KEPT}c" -exec cp -t "$all" {} +
+        for from in "$corpus" "$kept"; do
+            find "$from" -type f -size "-${KEPT}c" -exec cp -t "$all" {} +
+        done
         # Without counters: what matters is which code an input reaches, not how often.
         "$folder/$target" -set_cover_merge=1 -use_counters=0 $flags "$small" "$folder/seed/$target" \
             "$all" >"$folder/$target.log" 2>&1 || bad="$bad $target"

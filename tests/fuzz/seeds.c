@@ -242,16 +242,19 @@ static void put_models(void) {
 /* ---- cache files ---- */
 
 static void put_cache(const char *name, uint8_t flags, uint64_t tokens, uint64_t done) {
-    const uint64_t numbers[] = {0x1234, 7, tokens, done, 64};
+    const uint64_t state = flags & 8 ? 24 : 0, states = flags & 8 && done > 3 ? 2 : 0;
+    const uint64_t numbers[] = {0x1234, 7, tokens, done, 64, state, states};
     uint8_t file[4096] = {flags};
     size_t n = 1;
-    memcpy(file + n, "PLCACHE1", 8);
+    memcpy(file + n, "PLCACHE2", 8);
     memcpy(file + n + 8, numbers, sizeof numbers);
-    memcpy(file + n + 48, "f16", 3);
-    memcpy(file + n + 64, "0.1.0 fuzz", 10);
-    n += 112;
+    memcpy(file + n + 64, "f16", 3);
+    memcpy(file + n + 80, "0.1.0 fuzz", 10);
+    n += 128;
     for (uint32_t i = 0; i < tokens; i++, n += 4) memcpy(file + n, &(uint32_t){i % 7}, 4);
-    n += (done + 31) / 32 * 64 + 8;
+    n += (done + 31) / 32 * 64;
+    for (uint64_t i = 0; i < states; i++, n += 8 + state) memcpy(file + n, &(uint64_t){done - 2 * i}, 8);
+    n += 8;
     put("restore", name, file, n);
 }
 
@@ -286,7 +289,7 @@ static void write_seeds(void **state) {
     put_everything();
     put_split();
     put_models();
-    for (uint8_t flags = 0; flags < 8; flags++) {
+    for (uint8_t flags = 0; flags < 16; flags++) {
         char name[16];
         snprintf(name, sizeof name, "%u", flags);
         put_cache(name, flags, flags * 12, flags * 11);

@@ -200,7 +200,11 @@ static text_buffer unmarked(fuzz_bytes text, bool marks_stay) {
 static void check_round_trip(const tokenizer *t, const promises *p, fuzz_bytes text,
                              const id_list *ids, encode_options o) {
     text_buffer back = decoded(t, ids, o.special, o.start);
-    if (p->reversible) {
+    bool spaced = false; /* behind each of these, encode adds a space again */
+    for (size_t i = 0; i < ids->n && o.special && tokenizer_describe(t).add_space; i++)
+        spaced = spaced || tokenizer_type(t, ids->ids[i]) == TOKEN_CONTROL ||
+                 tokenizer_type(t, ids->ids[i]) == TOKEN_USER_DEFINED;
+    if (p->reversible && !spaced) {
         text_buffer plain = unmarked(text, p->marks_stay);
         CHECK(same_bytes(back.data, back.n, plain.data, plain.n));
         text_free(&plain);
@@ -208,7 +212,7 @@ static void check_round_trip(const tokenizer *t, const promises *p, fuzz_bytes t
     bool unknown = text.size != 0 && memmem(text.data, text.size, MARK, 3) != NULL;
     for (size_t i = 0; i < ids->n; i++)
         unknown = unknown || tokenizer_type(t, ids->ids[i]) == TOKEN_UNKNOWN;
-    if (p->stable && !unknown) {
+    if (p->stable && !unknown && !spaced) {
         id_list again = encoded(t, (fuzz_bytes){(const uint8_t *)back.data, back.n}, o);
         CHECK(again.n == ids->n && same_bytes(again.ids, 4 * again.n, ids->ids, 4 * ids->n));
         id_list_free(&again);
@@ -233,7 +237,7 @@ void words_check(const tokenizer *t, const promises *p, uint8_t flags, fuzz_byte
     o.bos = flags & FLAG_BOS, o.eos = flags & FLAG_EOS;
     again = encoded(t, text, o); /* what it has learnt of words changes nothing */
     tokenizer_info info = tokenizer_describe(t);
-    size_t front = o.bos && info.add_bos, behind = o.eos ? (size_t)info.add_eos + info.add_sep : 0;
+    size_t front = o.bos && info.add_bos, behind = o.eos && (info.add_eos || info.add_sep);
     CHECK(again.n == ids.n + front + behind && (!front || again.ids[0] == info.bos));
     CHECK(ids.n == 0 || memcmp(again.ids + front, ids.ids, ids.n * sizeof *ids.ids) == 0);
     id_list_free(&again);
