@@ -203,6 +203,7 @@ static void check_round_trip(const tokenizer *t, const promises *p, fuzz_bytes t
     bool spaced = false; /* behind each of these, encode adds a space again */
     for (size_t i = 0; i < ids->n && o.special && tokenizer_describe(t).add_space; i++)
         spaced = spaced || tokenizer_type(t, ids->ids[i]) == TOKEN_CONTROL ||
+                 tokenizer_type(t, ids->ids[i]) == TOKEN_UNKNOWN ||
                  tokenizer_type(t, ids->ids[i]) == TOKEN_USER_DEFINED;
     if (p->reversible && !spaced) {
         text_buffer plain = unmarked(text, p->marks_stay);
