@@ -56,13 +56,12 @@ static void drop_segments(gathering *g, size_t keep) {
  * it), or from where the sequence's last segment ended. */
 static pl_code add_segment(gathering *g, size_t row, size_t count, cache_node *node, size_t position, kv_block *from, bool again,
                            pl_error *e) {
-    const batch_segment *before = last_segment(g);
     product p = {.node = node, .position = position, .again = again};
     pl_code rc;
     if (mem_reserve(&g->segments, &g->segment_room, g->n_segments + 1, sizeof *g->segments) ||
         mem_reserve(&g->products, &g->product_room, g->n_segments + 1, sizeof *g->products))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
-    before = last_segment(g); /* they may have moved */
+    const batch_segment *before = last_segment(g);
     batch_segment s = {.first = row, .count = count, .in = before ? before->out : from ? from->data : NULL};
     if ((rc = cache_store_take_state(g->store, &p.state, e)) == PL_ERR_POOL && from &&
         (p.state = node_steal_state(node, position - count)) != NULL) {

@@ -77,15 +77,11 @@ static void sort_by_expert(const step *f) {
 /* Each group's rows times its expert's matrix. */
 typedef struct { const matrix *of; float *y; } expert_product;
 
-#define CHUNKS_PER_MEMBER 8
-
 /* One phase, barrier included. All of the products have n_out outputs and read x (or act, the same quantized). */
 static void multiply_experts(const step *f, team *t, size_t member, const expert_product *p, size_t n, size_t n_in,
                              size_t n_out, const float *x, const uint8_t *act) {
     const forward_scratch *s = f->s;
-    size_t outputs = s->n_expert_groups * n * n_out;
-    size_t chunk = outputs / (team_size(t) * CHUNKS_PER_MEMBER) / PACKED_ROWS * PACKED_ROWS;
-    if (chunk < PACKED_ROWS) chunk = PACKED_ROWS;
+    size_t chunk = chunk_of(s->n_expert_groups * n * n_out, team_size(t));
     size_t chunks = (n_out + chunk - 1) / chunk, each = n * chunks;
     for (size_t c; (c = team_claim(t)) < s->n_expert_groups * each;) {
         const expert_group *g = &s->expert_groups[c / each];

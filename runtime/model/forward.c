@@ -14,15 +14,6 @@
 
 /* ---- products ---- */
 
-#define CHUNKS_PER_MEMBER 8
-
-static size_t chunk_outputs(const product *p, size_t n, size_t members) {
-    size_t outputs = 0;
-    for (size_t i = 0; i < n; i++) outputs += p[i].w->n_out;
-    size_t chunk = outputs / (members * CHUNKS_PER_MEMBER) / PACKED_ROWS * PACKED_ROWS;
-    return chunk < PACKED_ROWS ? PACKED_ROWS : chunk;
-}
-
 void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end, const void *x, size_t x_stride,
                       size_t n_rows, float *y, size_t y_stride) {
     const kernels *math = f->m->math;
@@ -41,7 +32,9 @@ void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begi
 
 void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x, size_t x_stride,
               const uint8_t *act, size_t n_rows) {
-    size_t chunk = chunk_outputs(p, n, team_size(t));
+    size_t outputs = 0;
+    for (size_t i = 0; i < n; i++) outputs += p[i].w->n_out;
+    size_t chunk = chunk_of(outputs, team_size(t));
     for (size_t c; c = team_claim(t), true;) {
         size_t i = 0;
         for (; i < n && c >= (p[i].w->n_out + chunk - 1) / chunk; i++)

@@ -72,6 +72,13 @@ typedef struct {
  * claim. */
 typedef struct { const matrix *w; float *y; } product;
 
+#define CHUNKS_PER_MEMBER 8
+/* How many outputs a member claims at a time, of so many in all. */
+static inline size_t chunk_of(size_t outputs, size_t members) {
+    size_t chunk = outputs / (members * CHUNKS_PER_MEMBER) / PACKED_ROWS * PACKED_ROWS;
+    return chunk < PACKED_ROWS ? PACKED_ROWS : chunk;
+}
+
 /* One phase, barrier included. x: [n_rows] rows x_stride floats apart; act: the same, quantized. */
 void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x, size_t x_stride,
               const uint8_t *act, size_t n_rows);
