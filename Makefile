@@ -35,9 +35,9 @@ LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 # Kernels are chosen at run time: each instruction set is compiled in its own file with its own flags. On another
 # architecture those files are empty.
 ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
-ISA_avx2   := -mavx2 -mfma -mf16c -O3
+ISA_avx2   := -mavx2 -mfma -mf16c -O3 $(if $(SANITIZE),-g1)
 ISA_avxvnni := $(ISA_avx2) -mavxvnni
-ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3
+ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3 $(if $(SANITIZE),-g1)
 endif
 
 CORE  := $(sort $(wildcard runtime/base/*.c runtime/gguf/*.c runtime/text/*.c runtime/math/*.c \

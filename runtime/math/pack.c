@@ -47,8 +47,8 @@ static void unpack_q4_k(const uint8_t *s, uint8_t *scales, uint8_t *minima) {
 static void unpack_iq4_xs(const uint8_t *p, uint8_t *scales) {
     unsigned upper = p[0] | (unsigned)p[1] << 8;
     for (int k = 0; k < 8; k++) {
-        unsigned low = p[2 + k / 2] >> k % 2 * 4 & 15u;
-        scales[k] = (uint8_t)((int)(low | (upper >> 2 * k & 3) << 4) - 32);
+        int low = p[2 + k / 2] >> k % 2 * 4 & 15;
+        scales[k] = (uint8_t)((low | (int)(upper >> 2 * k & 3) << 4) - 32);
     }
 }
 
