@@ -318,7 +318,7 @@ def train(run: Run, args: argparse.Namespace, dtype: torch.dtype) -> None:
             break
         t = next(length for share, length in WINDOWS if done <= share)
         # Small batches early: many steps matter more than quiet gradients there.
-        rows = max(1, (args.batch if done > 0.5 else args.batch // 2) // t)
+        rows = max(1, (args.batch if done > 0.6 else args.batch // 2) // t)
         rate = share_of_rate(run.step, done)
         loss, now = run.learn(rows, t, rate, dtype), time.time()
         if now - noted > 15 or args.steps:
@@ -343,7 +343,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
     parser.add_argument("--minutes", type=float, default=105, help="length of the whole training")
     parser.add_argument("--rate", type=float, default=3e-3, help="highest rate of AdamW")
-    parser.add_argument("--muon", type=float, default=0.02, help="highest rate of Muon; 0: AdamW")
+    parser.add_argument("--muon", type=float, default=0.03, help="highest rate of Muon; 0: AdamW")
     parser.add_argument("--batch", type=int, default=16384, help="tokens per step")
     parser.add_argument("--steps", type=int, default=0, help="stop after so many steps")
     parser.add_argument("--threads", type=int, default=2)
