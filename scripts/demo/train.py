@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
@@ -232,6 +233,7 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return
+    mallopt(-8, 1)  # M_ARENA_MAX
     mallopt(-4, 0)  # M_MMAP_MAX
     mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
@@ -260,6 +262,8 @@ class Run:
         # <|endoftext|> is the first of the three control tokens, which end the vocabulary.
         self.data = Data(args.data, int(self.config["vocab"]) - 3)
         self.step, self.seen, self.spent, self.loss = 0, 0, 0.0, math.nan
+        self.workers = ThreadPoolExecutor(args.threads if device.type == "cpu" else 1,
+                                          initializer=lambda: torch.set_num_threads(1))
         if args.resume and os.path.exists(self.path):
             state = torch.load(self.path, map_location=device)
             self.model.load_state_dict(state["model"])
@@ -283,14 +287,23 @@ class Run:
         for group in (g for o in self.optimizers for g in o.param_groups):
             group["lr"] = rate * group["highest"]
         x, y = self.data.batch(rows, t)
-        # Parts of a batch, so that activations stay in the caches of a small machine.
-        parts, total = max(1, x.numel() // (8192 if self.device.type == "cpu" else 65536)), 0.0
-        for xi, yi in zip(x.chunk(parts), y.chunk(parts)):
+        parts = max(1, x.numel() // (2048 if self.device.type == "cpu" else 65536))
+        pieces = list(zip(x.chunk(parts), y.chunk(parts)))
+        share = [len(xi) / rows for xi, _ in pieces]
+        params, total = list(self.model.parameters()), 0.0
+
+        def part(i: int) -> Tuple[float, Tuple[torch.Tensor, ...]]:
+            xi, yi = pieces[i]
             logits = self.model(xi.to(self.device), dtype).float()
             loss = F.cross_entropy(logits.view(-1, logits.shape[-1]),
-                                   yi.to(self.device).reshape(-1)) / parts
-            loss.backward()
-            total += loss.item()
+                                   yi.to(self.device).reshape(-1)) * share[i]
+            return loss.item(), torch.autograd.grad(loss, params)
+
+        # Each thread works on parts of its own, so that none waits for another within a part.
+        for loss, grads in self.workers.map(part, range(len(pieces))):
+            total += loss
+            for p, grad in zip(params, grads):
+                p.grad = grad if p.grad is None else p.grad.add_(grad)
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
