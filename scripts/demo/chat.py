@@ -693,8 +693,8 @@ def one_of(r: Random, row: Tuple[str, ...]) -> str:
 class Talk:
     """One dialog in the making: its messages and what the user has told."""
 
-    TOPICS = ("name name name name age age home home home home pet pet pet colour colour relative food"
-              " hobby job").split()
+    TOPICS = ("name name name name age age home home home home pet pet pet colour colour relative"
+              " food hobby job").split()
 
     def __init__(self, r: Random, name: Names = world.name, city: Names = world.city) -> None:
         self.r, self.name, self.city = r, name, city
@@ -791,7 +791,8 @@ class Talk:
         if {"name", "age", "home"} == set(chosen) and r.random() < 0.5:
             for t in chosen:
                 self.remember(t, fills[t])
-            return say(r, r.choice(INTRODUCTIONS), n=fills["name"]["v"], a=fills["age"]["v"], h=fills["home"]["v"])
+            return say(r, r.choice(INTRODUCTIONS), n=fills["name"]["v"], a=fills["age"]["v"],
+                       h=fills["home"]["v"])
         if {"name", "home"} == set(chosen) and r.random() < 0.4:
             for t in chosen:
                 self.remember(t, fills[t])

@@ -144,7 +144,8 @@ Abebe Selam Fatou Moussa Aminata Ousmane Ibou Awa Thierry Mathieu Julien Manon L
 Gaston Odette Solange Yves Lucien Marcel Colette Gerhard Dieter Uwe Jurgen Sabine Monika Ute Helga
 Annika Jannik Lennart Maximilian Leonie Johanna Friedrich Wilhelm Lotte Konrad Ludwig Mathilde Elke
 Torsten Birgit Kristian Mette Rasmus Soren Ane Gunnar Solveig Magnus Ragnar Sanna Timo Eero Ilkka
-Tuuli Ville Zbigniew Wojciech Grzegorz Malgorzata Kasia Tomasz Bartosz Jaroslav Zdenek Vaclav Ludmila
+Tuuli Ville Zbigniew Wojciech Grzegorz Malgorzata Kasia Tomasz Bartosz
+Jaroslav Zdenek Vaclav Ludmila
 Bohdan Oksana Taras Mykola Yulia Natasha Yevgeny Sergei Galina Anastasia Vladimir Igor Ilya Zsofia
 Laszlo Gabor Attila Bogdan Radu Florin Cristina Vasil Desislava Milan Dragan Jelena Zoran Goran
 Mirela Ivana Luka Giorgos Sofoklis Nikos Despina Ioannis Can Deniz Aylin Burak Selin Onur Hakan
@@ -158,8 +159,8 @@ Jennifer Jessica Amanda Melissa Nicole Heather Michelle Kimberly Angela Rebecca 
 Amber Crystal Danielle Erin Lindsay Lauren Kelly Shannon Stacy Tracy Jeremy Jason Joshua Matthew
 Ryan Eric Scott Jeffrey Gary Larry Terry Jerry Dale Wayne Ronald Donald Kenneth Edward Richard
 William Joseph Benjamin Gabriel Elijah Levi Caleb Wyatt Carter Landon Aiden Jayden Brayden Ethan
-Aubrey Harper Piper Skylar Savannah Sierra Dakota Cheyenne Autumn Willow Aurora Luna Nova Hazel Ellie
-Evie Alfie Archie Freddie Poppy Imogen Jago Tamsin Rowan Robin Sasha Alex Charlie Jamie Taylor
+Aubrey Harper Piper Skylar Savannah Sierra Dakota Cheyenne Autumn Willow Aurora Luna Nova Hazel
+Ellie Evie Alfie Archie Freddie Poppy Imogen Jago Tamsin Rowan Robin Sasha Alex Charlie Jamie Taylor
 Jordan Casey Riley Quinn Avery Rory Toby Felicity Gemma Tabitha Verity Winifred Mildred Gertrude
 Agatha Prudence Constance Clementine Josephine Genevieve Evangeline Marguerite Anneliese
 Roger Gerald Howard Stanley Leonard Raymond Russell Norman Lloyd Clifford Eugene Herbert Melvin
@@ -188,8 +189,8 @@ SURNAMES: List[str] = (
 Baker Smith Miller Carter Fisher Hill Stone Wood Green Brown Young King Lake Field Marsh Reed Cook
 Turner Walker Hunter Mason Potter Weaver Archer Bell Cole Dale Frost Grant Hart Hayes Moss Nash
 Page Price Rose Sharp Swift Vale Ward West Winter Garcia Lopez Kim Singh Novak Berg Larsen Rossi
-O'Brien O'Neill O'Connor O'Hara McDonald MacLeod Müller Schmidt Schneider Fischer Weber Wagner Becker
-Hoffmann Dubois Lefèvre Moreau Silva Santos Oliveira Pereira Fernández Rodríguez González Hernández
+O'Brien O'Neill O'Connor O'Hara McDonald MacLeod Müller Schmidt Schneider Fischer Weber Wagner
+Becker Hoffmann Dubois Lefèvre Moreau Silva Santos Oliveira Pereira Fernández Rodríguez González Hernández
 Martínez Nowak Kowalski Horvat Ivanov Petrov Jensen Nielsen Hansen Johansson Andersson Korhonen
 Tanaka Sato Suzuki Yamamoto Wang Zhang Liu Chen Nguyen Tran Park Choi Patel Sharma Khan Hussain
 Okafor Mensah Nkosi Abebe Haddad Cohen Levy Kaya Demir Papadopoulos Bianchi Ferrari van-Dijk
@@ -261,7 +262,8 @@ Santa Cruz;Potosí;Valparaíso;Concepción;Temuco;Punta Arenas;Mendoza;Rosario;S
 Bariloche;Córdoba;Tucumán;Mar del Plata;Salto;Encarnación;São Paulo;Rio de Janeiro;Recife;
 Fortaleza;Belém;Manaus;Curitiba;Porto Alegre;Belo Horizonte;Florianópolis;Natal;Maceió;Goiânia;
 Santos;Campinas;Maracaibo;Valencia;Alexandria;Luxor;Aswan;Giza;Port Said;Suez;Casablanca;Marrakesh;
-Tangier;Agadir;Meknes;Oran;Constantine;Sfax;Sousse;Benghazi;Tobruk;Timbuktu;Kano;Ibadan;Port Harcourt;
+Tangier;Agadir;Meknes;Oran;Constantine;Sfax;Sousse;Benghazi;Tobruk;Timbuktu;
+Kano;Ibadan;Port Harcourt;
 Kaduna;Enugu;Kumasi;Tamale;Cape Coast;Abidjan;Bouaké;Douala;Pointe-Noire;Lubumbashi;Goma;Kisumu;
 Nakuru;Arusha;Dar es Salaam;Zanzibar;Entebbe;Jinja;Bulawayo;Ndola;Livingstone;Blantyre;Beira;
 Cape Town;Johannesburg;Port Elizabeth;Bloemfontein;Soweto;Polokwane;Walvis Bay;Swakopmund;Gondar;
@@ -270,7 +272,8 @@ Erbil;Tabriz;Isfahan;Shiraz;Mashhad;Qom;Jeddah;Mecca;Medina;Dammam;Dubai;Sharjah
 Taiz;Almaty;Samarkand;Bukhara;Khiva;Osh;Herat;Kandahar;Peshawar;Multan;Quetta;Bangalore;Kolkata;
 Hyderabad;Jaipur;Lucknow;Kanpur;Nagpur;Indore;Bhopal;Surat;Agra;Varanasi;Amritsar;Mysore;Kochi;
 Goa;Shimla;Udaipur;Pondicherry;Darjeeling;Kandy;Galle;Jaffna;Pokhara;Chittagong;Sylhet;Mandalay;
-Bagan;Yangon;Chiang Mai;Phuket;Pattaya;Ayutthaya;Luang Prabang;Siem Reap;Battambang;Ho Chi Minh City;
+Bagan;Yangon;Chiang Mai;Phuket;Pattaya;Ayutthaya;Luang Prabang;Siem Reap;
+Battambang;Ho Chi Minh City;
 Da Nang;Hué;Haiphong;Penang;Johor Bahru;Malacca;Ipoh;Kuching;Bandung;Surabaya;Medan;Yogyakarta;
 Denpasar;Makassar;Cebu;Davao;Quezon City;Baguio;Hong Kong;Macau;Guangzhou;Shenzhen;Chengdu;Wuhan;
 Xi'an;Nanjing;Hangzhou;Tianjin;Harbin;Qingdao;Suzhou;Kunming;Lhasa;Urumqi;Dalian;Xiamen;Kaohsiung;
@@ -338,7 +341,8 @@ def _real_word(r: Random) -> str:
 def _altered(r: Random, word: str) -> str:
     """A real name with another end, so that its beginning says nothing about the rest."""
     head, roll = word.split()[0], r.random()
-    head = head[:r.randint(min(2, len(head)), len(head) if r.random() < 0.6 else max(2, len(head) - 1))]
+    most = len(head) if r.random() < 0.6 else max(2, len(head) - 1)
+    head = head[:r.randint(min(2, len(head)), most)]
     if roll < 0.35:
         return head + _syllable(r, 0.6)
     if roll < 0.60:
@@ -371,7 +375,8 @@ def _joined(r: Random) -> str:
     """Two words joined as names are: Jean-Luc, O'Brien, McGregor, Mary Ann."""
     return r.choice((
         _part(r) + "-" + _part(r), _part(r) + " " + _part(r),
-        r.choice("O D L N".split()) + "'" + _part(r), r.choice("Mc Mac De Le Di Van".split()) + _part(r),
+        r.choice("O D L N".split()) + "'" + _part(r),
+        r.choice("Mc Mac De Le Di Van".split()) + _part(r),
         _part(r)[:4] + "'" + made_up_word(r)[:5]))
 
 
@@ -423,7 +428,8 @@ def any_town(r: Random) -> str:
 def _two_words(r: Random) -> str:
     """A town of several words, as there are many: San X, X City, X-on-Y, X's Y."""
     x, y = _part(r), _part(r)
-    start = r.choice("San Santa Saint St. São Los Las La Le Port New Fort El Mount Bad Puerto".split())
+    start = r.choice("San Santa Saint St. São Los Las La Le Port New Fort El Mount Bad"
+                     " Puerto".split())
     return r.choice((
         f"{start} {x}", f"{start} {x}", f"{x} {y}", f"{x} " + r.choice(
             "City Springs Falls Beach Bay Hill Town Park Lake Cove".split()), f"{x}-{y}",
