@@ -190,8 +190,8 @@ Baker Smith Miller Carter Fisher Hill Stone Wood Green Brown Young King Lake Fie
 Turner Walker Hunter Mason Potter Weaver Archer Bell Cole Dale Frost Grant Hart Hayes Moss Nash
 Page Price Rose Sharp Swift Vale Ward West Winter Garcia Lopez Kim Singh Novak Berg Larsen Rossi
 O'Brien O'Neill O'Connor O'Hara McDonald MacLeod Müller Schmidt Schneider Fischer Weber Wagner
-Becker Hoffmann Dubois Lefèvre Moreau Silva Santos Oliveira Pereira Fernández Rodríguez González Hernández
-Martínez Nowak Kowalski Horvat Ivanov Petrov Jensen Nielsen Hansen Johansson Andersson Korhonen
+Becker Hoffmann Dubois Lefèvre Moreau Silva Santos Oliveira Pereira Fernández Rodríguez González
+Hernández Martínez Nowak Kowalski Horvat Ivanov Petrov Jensen Nielsen Hansen Johansson Andersson Korhonen
 Tanaka Sato Suzuki Yamamoto Wang Zhang Liu Chen Nguyen Tran Park Choi Patel Sharma Khan Hussain
 Okafor Mensah Nkosi Abebe Haddad Cohen Levy Kaya Demir Papadopoulos Bianchi Ferrari van-Dijk
 Smith-Jones Johnson Williams Jones Davis Wilson Anderson Thompson White Harris Robinson Clark Lewis
