@@ -314,8 +314,10 @@ class Run:
 
 
 def share_of_rate(step: int, done: float) -> float:
-    """A short warm-up, a plateau, and a fall to zero over the last 45 % of the time."""
-    return min(1.0, (step + 1) / 200) * min(1.0, max(0.0, (1 - done) / 0.45))
+    """A short warm-up, a plateau, and a fall to zero over the last 60 % of the time, fast at first:
+    one minus a square root, which Haegele et al. found best (2024, arXiv 2405.18392)."""
+    fall = min(1.0, max(0.0, (done - 0.4) / 0.6))
+    return min(1.0, (step + 1) / 200) * (1 - math.sqrt(fall))
 
 
 def train(run: Run, args: argparse.Namespace, dtype: torch.dtype) -> None:
