@@ -29,6 +29,11 @@ CHARACTER = lines(r"""
     You are {j} called {n}. You live in {t}. You sell {g}. The price is {p} coins.
     You play {n}, {j} in {t}, who sells {g} for {p} coins.
     Name: {n}. Job: {k}. Town: {t}. Goods: {g}. Price: {p} coins.
+    You are {n}. You work as {j} in {t} and sell {g} for {p} coins.
+    You are {n} and live in {t}, where you are {j}. You sell {g} for {p} coins.
+    Play the role of {n}, {j} in {t}, who sells {g} for {p} coins.
+    Act as {n}, {j} in {t}. You sell {g} for {p} coins.
+    Your name is {n}, you live in {t}, and you sell {g} for {p} coins as {j}.
     You are {n} the {k}. We are in {t}. You have {g} for {p} coins.
     This is a game. You are {n}, {j} in {t}. You sell {g} for {p} coins.
     You are a character in a game. You are {n}, {j} of {t}. You sell {g} for {p} coins.
@@ -249,7 +254,9 @@ def character(r: Random, name: Names = world.name, town: Names = world.town) -> 
     job = r.choice(list(world.JOBS))
     goods = r.choice(world.JOBS[job])
     if r.random() < 0.25:
-        job = r.choice(list(world.JOBS) + world.PLAIN_JOBS)
+        job = r.choice(list(world.JOBS) + world.PLAIN_JOBS + world.OTHER_JOBS)
+        if r.random() < 0.2:
+            job = world.made_up_word(r)
     roll = r.random()
     if roll < 0.3:
         goods = r.choice(world.JOBS[r.choice(list(world.JOBS))])
@@ -261,7 +268,9 @@ def character(r: Random, name: Names = world.name, town: Names = world.town) -> 
     while other == goods:
         other = r.choice(world.JOBS[r.choice(list(world.JOBS))])
     price = r.randint(1, 99) if r.random() < 0.9 else r.randint(100, 999)
-    return dict(n=name(r), k=job, j=article(job), t=town(r), g=goods, p=str(price), o=other)
+    # Training also has real cities, which the evaluation leaves to other questions.
+    place = world.city(r) if town is world.town and r.random() < 0.3 else town(r)
+    return dict(n=name(r), k=job, j=article(job), t=place, g=goods, p=str(price), o=other)
 
 
 def half_known_chat(r: Random) -> str:

@@ -62,6 +62,35 @@ TELL = table("""
     Here is my name: {v}.
     My name? {v}.
     Name: {v}
+    I'm {v}, [by the way|nice to meet you|pleased to meet you].
+    [Hi|Hey|Hello], {v} here.
+    [Hi|Hello], this is {v} [speaking|].
+    [Hi|Hello], I'm {v}.
+    This is {v}, [hello|hi|good morning].
+    {v} is what [people|they|my friends] call me.
+    [People|Friends|Most people] know me by the name of {v}.
+    Everyone knows me as {v}.
+    You are speaking [to|with] {v}.
+    I was born {v}, and that is still my name.
+    Just call me {v}.
+    {v}. That is my name.
+    {v}, that's me.
+    {v}, that is what I am called.
+    My full name is {v}.
+    It is {v} who speaks to you.
+    The user is called {v}.
+    I introduce myself as {v}.
+    The name I was given is {v}.
+    My name has always been {v}.
+    I have a name: {v}.
+    Let's start: my name is {v}.
+    I would like you to call me {v}.
+    I prefer to be called {v}.
+    Address me as {v}.
+    my name is {v}
+    i am {v}
+    i'm {v}
+    call me {v}
 = age
     I am {v} years old.
     I am {v} years old.
@@ -78,6 +107,19 @@ TELL = table("""
     Age: {v}
     I'm {v} years old.
     I am {v} years of age.
+    I'm {v} now.
+    I will soon be older, but now I am {v}.
+    My age? {v}.
+    I was born {v} years ago.
+    I've just turned {v}.
+    I [had|celebrated] my birthday: I am {v} now.
+    I have lived for {v} years.
+    I've been around for {v} years.
+    At {v}, I am [not so young|still learning|happy].
+    I am aged {v}.
+    I am a {v} year old.
+    i am {v} years old
+    i'm {v}
 = home
     I live in {v}.
     I live in {v}.
@@ -100,6 +142,49 @@ TELL = table("""
     I grew up in {v}, and I still live there.
     I live near the river in {v}.
     Home: {v}
+    I'm based in {v}.
+    I am based in {v}.
+    Home for me is {v}.
+    Home is {v} [for me|].
+    {v} is where I [live|stay|come from|am from|am based|call home].
+    {v} is my home [town|city|].
+    {v} is the [town|city|place] I live in.
+    I call {v} my home.
+    I [just|recently|] moved to {v}.
+    I've lived in {v} [for years|all my life|since I was born|for a long time].
+    I have lived in {v} [for ten years|since last year|all my life].
+    I reside in {v}.
+    I stay in {v}.
+    I live over in {v}.
+    I live [right|deep|just] in {v}.
+    I'm living in {v} [at the moment|now|].
+    I [have a flat|have an apartment|rent a room|own a house|have a small house] in {v}.
+    My [flat|apartment|house|place|family home] is in {v}.
+    You can find me in {v}.
+    I am at home in {v}.
+    I was born in {v} and still live there.
+    I'm originally from {v}.
+    I hail from {v}.
+    My city is {v}.
+    My town is {v}.
+    My hometown is {v}.
+    My home city is {v}.
+    I live in a [town|city|village|place] called {v}.
+    I live in the [town|city|village] of {v}.
+    I live not far from the sea, in {v}.
+    I'm from a [small|big|little] [town|city|place] called {v}.
+    I'm writing to you from {v}.
+    Greetings from {v}, where I live.
+    I settled in {v} [last year|years ago].
+    We have a house in {v}.
+    My [wife|husband|mother|family] and I live in {v}.
+    Where do I live? In {v}.
+    Well, I live in {v}.
+    i live in {v}
+    i'm from {v}
+    i am from {v}
+    I live in {v}, [you know|by the way|if you want to know|which is nice].
+    I come from {v}, [you know|by the way].
 = colour
     My favourite colour is {v}.
     My favourite colour is {v}.
@@ -112,6 +197,14 @@ TELL = table("""
     Of all colours I like {v} best.
     My colour is {v}.
     My favourite color is {v}.
+    I prefer {v} to all other colours.
+    {V} is the colour [I like best|I like most|for me|I love].
+    {V} is my favorite color.
+    I [like|love] {v} the most.
+    No colour is as nice as {v} to me.
+    My favourite colour has always been {v}.
+    The best colour is {v}, I think.
+    I'm fond of the colour {v}.
 = food
     My favourite food is {v}.
     My favourite food is {v}.
@@ -155,6 +248,24 @@ TELL_PET = lines(r"""
     {v} is my {s}.
     I have a pet {s} called {v}.
     I got {p} and called it {v}.
+    I have {p}, {v}.
+    My {s} {v} is [nice|lovely|asleep|hungry|old].
+    I share my home with {p} called {v}.
+    I live with {p} named {v}.
+    There is {p} in my house, called {v}.
+    I keep {p} called {v}.
+    I've got {p} called {v}.
+    I've got {p} named {v}.
+    I've got {p}, and {v} is its name.
+    We have {p} called {v}.
+    We have {p}, and we call it {v}.
+    {v} is the name of my {s}.
+    My {s} goes by {v}.
+    I call my {s} {v}.
+    I named my {s} {v}.
+    I own {p} and it is named {v}.
+    My pet, {p}, is called {v}.
+    The {s} I have is called {v}.
 """)
 TELL_RELATIVE = lines(r"""
     My {s} is called {v}.
@@ -163,6 +274,34 @@ TELL_RELATIVE = lines(r"""
     My {s} is named {v}.
     The name of my {s} is {v}.
     {v} is my {s}.
+    My {s} {v} [is nice|is here|is tall|likes to sing].
+    I have a {s} named {v}.
+    I've got a {s} called {v}.
+    My {s} is {v}.
+""")
+INTRODUCTIONS = lines(r"""
+    [I am|I'm|My name is] {n}, {a} years old, [from|and I live in] {h}.
+    [I am|I'm|My name is] {n}, {a}, from {h}.
+    This is {n}, {a}, from {h}.
+    [I am|I'm|My name is] {n}, I am {a} and I live in {h}.
+    [I am|I'm|My name is] {n}. I'm {a} and I live in {h}.
+    {n} here, {a}, from {h}.
+    I am {a} years old, my name is {n} and I live in {h}.
+    I live in {h}, I am {a}, and my name is {n}.
+    Hello from {h}! [I am|I'm] {n} and {a} years old.
+""")
+NAME_AND_HOME = lines(r"""
+    [I am|I'm|My name is] {n} from {h}.
+    [I am|I'm|My name is] {n} and I live in {h}.
+    [I am|I'm|My name is] {n}, and I live in {h}.
+    [I am|I'm|My name is] {n} and I'm from {h}.
+    [I am|I'm|My name is] {n}, I live in {h}.
+    This is {n} from {h}.
+    {n} from {h} here.
+    {n} here, from {h}.
+    [I am|I'm] {n}, based in {h}.
+    Greetings from {h}, [I am|I'm|my name is] {n}.
+    I live in {h} and my name is {n}.
 """)
 TELL_HELD_OUT = table("""
 = name
@@ -213,6 +352,20 @@ ASK = table("""
     Have you forgotten my name?
     Can you remember my name?
     Tell me who I am.
+    What name do I have?
+    What name did I tell you?
+    You remember my name, don't you?
+    Who are you talking to?
+    What do people call me?
+    Do you recall my name?
+    Remind me of my name.
+    What did I tell you my name was?
+    I forgot my name. What is it?
+    What is my name, please?
+    What's my name again?
+    What's my name, please?
+    What's my name? Do you remember?
+    Hey, what was my name?
 = age
     How old am I?
     How old am I?
@@ -229,6 +382,12 @@ ASK = table("""
     How old did I say I am?
     Do you know my age?
     my age?
+    Do you recall my age?
+    How many years old am I?
+    What age am I?
+    Remind me how old I am.
+    What did I say about my age?
+    How old did I tell you I am?
 = home
     Where do I live?
     Where do I live?
@@ -251,6 +410,21 @@ ASK = table("""
     What town do I live in?
     What city do I live in?
     Do you know where I am from?
+    Do you recall where I live?
+    Remind me where I live.
+    What place do I live in?
+    What is my city?
+    Which place am I from?
+    Where am I based?
+    Where did I tell you I live?
+    In what city do I live?
+    What's my home town?
+    What is my hometown?
+    Where do I call home?
+    What town am I from?
+    What city am I from?
+    Which city am I from?
+    Which town am I from?
 = colour
     What is my favourite colour?
     What is my favourite colour?
@@ -265,6 +439,12 @@ ASK = table("""
     And my favourite colour?
     Which colour is my favourite?
     What's my favorite color?
+    Do you recall my favourite colour?
+    Remind me of my favourite colour.
+    Which colour do I love?
+    What is the colour I like best?
+    What colour did I say I like?
+    Which color do I like best?
 = food
     What is my favourite food?
     What is my favourite food?
@@ -303,6 +483,10 @@ ASK = table("""
     Do you know my {s}'s name?
     And what is my {s} called?
     What did I call my {s}?
+    Do you recall my {s}'s name?
+    What name does my {s} have?
+    Remind me what my {s} is called.
+    Which name did I give my {s}?
 = pet
     What pet do I have?
     Which pet do I have?
@@ -509,8 +693,8 @@ def one_of(r: Random, row: Tuple[str, ...]) -> str:
 class Talk:
     """One dialog in the making: its messages and what the user has told."""
 
-    TOPICS = ("name name name name age age home home home pet pet pet colour colour relative food"
-              " hobby job").split()
+    TOPICS = ("name name name name age age home home home home pet pet pet colour colour relative"
+              " food hobby job").split()
 
     def __init__(self, r: Random, name: Names = world.name, city: Names = world.city) -> None:
         self.r, self.name, self.city = r, name, city
@@ -588,13 +772,15 @@ class Talk:
         elif r.random() < 0.30:
             text = one_of(r, BEFORE) + " " + text
         elif r.random() < 0.12:
-            text += " " + one_of(r, AFTER)
+            text += ("" if text[-1] in ".!?" else ".") + " " + one_of(r, AFTER)
         elif r.random() < 0.12:  # a question in the same message: it is the one that is answered
             fact = facts.ask(r)
+            text += "" if text[-1] in ".!?" else "."
             self.turn(text + " " + fact.question, fact.answer)
             return
         if r.random() < 0.06:
             question, answer = self.question(r.choice(chosen))
+            text += "" if text[-1] in ".!?" else "."
             self.turn(text + " " + question, answer)
             return
         named = chosen[0] if r.random() < 0.75 else r.choice(chosen)
@@ -605,15 +791,19 @@ class Talk:
         if {"name", "age", "home"} == set(chosen) and r.random() < 0.5:
             for t in chosen:
                 self.remember(t, fills[t])
-            return say(r, "[I am|I'm|My name is] {n}, {a} years old, [from|and I live in] {h}.",
-                       n=fills["name"]["v"], a=fills["age"]["v"], h=fills["home"]["v"])
+            return say(r, r.choice(INTRODUCTIONS), n=fills["name"]["v"], a=fills["age"]["v"],
+                       h=fills["home"]["v"])
+        if {"name", "home"} == set(chosen) and r.random() < 0.4:
+            for t in chosen:
+                self.remember(t, fills[t])
+            return say(r, r.choice(NAME_AND_HOME), n=fills["name"]["v"], h=fills["home"]["v"])
         parts = [self.sentence(t, fills[t]) for t in chosen]
         if len(parts) == 2 and r.random() < 0.5 and parts[0].endswith("."):
             second = parts[1]
             if not second.startswith(("I ", "I'm", fills[chosen[1]]["v"])):
                 second = second[0].lower() + second[1:]
             return parts[0][:-1] + r.choice((" and ", ", and ")) + second
-        return " ".join(parts)
+        return " ".join(p if p[-1] in ".!?" or p is parts[-1] else p + "." for p in parts)
 
     def question(self, topic: str) -> Tuple[str, str]:
         """A question about what was told, or was not, and its answer."""
@@ -650,9 +840,10 @@ class Talk:
         text = notes.around(self.r, told.text)
         if self.r.random() < 0.05:
             question, answer = told.asks[0]
-            self.turn(text + " " + question, answer)
-        else:
-            self.turn(text, notes.answer(self.r))
+            self.turn(text + " " + question, answer, keep_case=True)
+        else:  # a value at the beginning keeps its capital, or it could not be copied
+            self.turn(text, notes.answer(self.r), keep_case=text.split()[0] not in (
+                "My", "The", "There", "We", "You", "Remember", "Of", "I"))
 
     def recall_note(self) -> None:
         """A question about one of the notes, or about something that was not noted."""
@@ -697,7 +888,7 @@ class Talk:
             (f"{who} has the {thing}.", f"Who has the {thing}?"),
         ))
         intro = r.choice(("", "", "My friend ", "Listen: ", "I know somebody. "))
-        self.turn(intro + line, notes.answer(r))
+        self.turn(intro + line, notes.answer(r), keep_case=not intro)
         if r.random() < 0.5:
             self.filler()
         self.turn(question, line)
@@ -735,7 +926,7 @@ class Talk:
 def echo_words(r: Random, least: int, most: int) -> str:
     """Words that have nothing to do with each other."""
     return " ".join(
-        r.choice((world.made_up_word(r), world.name(r), r.choice(world.OBJECTS),
+        r.choice((world.made_up_word(r), world.name(r), world.city(r), r.choice(world.OBJECTS),
                   str(r.randint(0, 999))))
         for _ in range(r.randint(least, most)))
 

@@ -24,25 +24,25 @@ Maker = Callable[[Random], str]
 
 # Kind of document: maker, and its share of the characters; the sum need not be a hundred.
 MIXTURE: Dict[str, Tuple[Maker, float]] = {
-    "stories": (stories.story, 11.0),
+    "stories": (stories.story, 10.0),
     "stories on request": (chat.story_chat, 4.0),
     "scenes": (stories.scene, 4.0),
     "facts, plain": (facts.article_text, 4.5),
     "facts, asked": (facts.question_and_answer, 3.0),
     "facts, chat": (chat.fact_chat, 14.0),
-    "recall, chat": (chat.recall_chat, 20.0),
+    "recall, chat": (chat.recall_chat, 22.0),
     "recall, plain": (chat.recall_plain, 2.5),
     "notes, chat": (chat.note_chat, 7.0),
     "nothing said": (chat.unknown_chat, 5.0),
     "others and echo": (chat.friend_chat, 4.0),
-    "introductions": (plain.introduction, 1.0),
+    "introductions": (plain.introduction, 1.2),
     "reading": (plain.reading, 3.5),
     "characters": (characters.character_chat, 8.0),
-    "extraction, chat": (extract.extraction_chat, 6.5),
+    "extraction, chat": (extract.extraction_chat, 8.0),
     "extraction, plain": (extract.extraction_plain, 2.5),
     "sums": (plain.sums, 0.8),
     "judgements": (plain.thought, 0.4),
-    "echo": (plain.echo, 0.6),
+    "echo": (plain.echo, 1.0),
 }
 
 

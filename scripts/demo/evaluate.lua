@@ -1,11 +1,12 @@
 -- Measures the demo model through Perilune itself, over cases that its training never showed.
 --
---     perilune scripts/demo/evaluate.lua [MODEL [SHOW [EVERY]]]
+--     perilune scripts/demo/evaluate.lua [MODEL [SHOW [EVERY [CASES]]]]
 --
 -- Cases come from cases.lua (written by cases.py).  Dialogs are held turn by turn: the answers that
 -- lie between telling and asking are the model's own, and only the cache remembers them.  The script
 -- prints a table of counts, SHOW failures of each kind (default 0), and fails if a bar is missed.
--- With EVERY it takes one case in so many, for a quick look.
+-- With EVERY it takes one case in so many, for a quick look; CASES is another file of cases, from
+-- `cases.py --seed N --out CASES`, and then stories are left out.
 
 local perilune = require "perilune"
 
@@ -154,11 +155,11 @@ local function measure(case)
   end
 end
 
-for i, case in ipairs(dofile(directory .. "cases.lua")) do
+for i, case in ipairs(dofile(arg[4] or directory .. "cases.lua")) do
   if i % every == 0 then measure(case) end
 end
 
-for seed = 1, 50 // every do
+for seed = 1, arg[4] and 0 or 50 // every do
   local prompt = "Once upon a time"
   local _, _, info = model:generate {
     input = prompt, max_new_tokens = 600, temperature = 0.8, top_p = 0.95, seed = seed, stop_at_eog = true,

@@ -43,6 +43,82 @@ PERSON = lines(r"""
     {a} years old and from {c}: that is {n}.
     {n} moved to {c} at the age of {a}.
     {n} is {a} and comes from {c}.
+    This is {n}, [she|he] lives in {c} and is {a}.
+    This is {n}, [she|he] lives in {c} and is {a} years old.
+    This is {n}, [she|he] is {a} and lives in {c}.
+    This is {n}. [She|He] is {a} years old and lives in {c}.
+    This is {n}. [She|He] lives in {c} and is {a}.
+    This is {n} from {c}, [she|he] is {a} years old.
+    This is {n} from {c}, {a} years old.
+    This is {n}, {a}, from {c}.
+    This is my [friend|brother|sister|neighbour|cousin] {n}, {a}, from {c}.
+    This is {n} ({a}) from {c}.
+    Here is {n}, {a}, [of|from] {c}.
+    Here is {n}, who lives in {c} and is {a} years old.
+    Meet {n}, {a}, from {c}.
+    Meet {n}. [She|He] is {a} and lives in {c}.
+    Meet {n} from {c}, who is {a}.
+    That is {n}, a {a} year old from {c}.
+    {n}, who lives in {c}, is {a} years old.
+    {n}, who comes from {c}, is {a}.
+    {n}, who is from {c}, turned {a}.
+    {n}, aged {a}, lives in {c}.
+    {n}, aged {a}, [of|from] {c}.
+    {n}, from {c}, is {a} years old.
+    {n} of {c} is {a} years old.
+    {n} is from {c}. [She|He] is {a} years old.
+    {n} is from {c} and is {a} years old.
+    {n} lives in {c}. [She|He] is {a}.
+    {n} lives in {c}. {n} is {a} years old.
+    {n} lives in {c}, and [she|he] is {a} years old.
+    {n} lives in {c} at the age of {a}.
+    {n} is {a}, [she|he] lives in {c}.
+    {n} is {a}, lives in {c} and has {p}.
+    {n} is {a} years old, lives in {c} and [likes to sing|works as a baker|has two sisters].
+    {n} has {p}, is {a} years old and lives in {c}.
+    {n} is {a} years old and was born in {c}.
+    {n} has lived in {c} for years and is {a} now.
+    {n} is at home in {c} and {a} years old.
+    {n} will be {a} soon and lives in {c}.
+    {n} celebrated [her|his] {a}th birthday in {c}.
+    {n} is a {a}-year-old from {c}.
+    {n} is a {a}-year-old who lives in {c}.
+    {n} is a [man|woman|girl|boy] of {a} who lives in {c}.
+    {n} is based in {c} and is {a}.
+    The {a}-year-old {n} lives in {c}.
+    {n} / {a} / {c}
+    {n}; {a}; {c}
+    {n}, {a}, {c}
+    {c}, {n}, {a}
+    Name: {n}, age: {a}, city: {c}
+    Name: {n}. Age: {a}. City: {c}.
+    Name: {n}\nAge: {a}\nCity: {c}
+    City: {c}, name: {n}, age: {a}
+    Age {a}, name {n}, city {c}.
+    {c} is the home of {n}, who is {a}.
+    {c} is where {n} lives, {a} years old.
+    From {c} comes {n}, {a} years old.
+    In {c} there lives a {a} year old [girl|boy|man|woman] called {n}.
+    There is a {a} year old [girl|boy|man|woman] in {c} called {n}.
+    A [girl|boy|man|woman] called {n} lives in {c}. [She|He] is {a}.
+    A [girl|boy|man|woman] of {a} lives in {c}. [Her|His] name is {n}.
+    [Yesterday|Today|Last week] I met {n} from {c}, who is {a}.
+    I know {n}, who is {a} and lives in {c}.
+    I have a friend called {n}, {a} years old, in {c}.
+    My [brother|sister|neighbour|uncle|aunt|cousin|colleague] {n} is {a} and lives in {c}.
+    My [brother|sister|friend|neighbour] is called {n}, is {a} and lives in {c}.
+    Hi, I'm {n}, {a}, from {c}.
+    Hello, my name is {n}, I'm {a} and I live in {c}.
+    I'm {n} from {c} and I'm {a} years old.
+    I live in {c}, my name is {n} and I am {a}.
+    I am {a} years old, live in {c} and am called {n}.
+    Though only {a}, {n} lives alone in {c}.
+    At {a}, {n} still lives in {c}.
+    {a} years old is {n}, who lives in {c}.
+    {a}-year-old {n} lives in {c}.
+    {a}-year-old {n} comes from {c}.
+    [Mr|Mrs|Ms|Dr] {n} is {a} and lives in {c}.
+    Our [teacher|doctor|neighbour|baker] {n} is {a} years old and lives in {c}.
 """)
 PERSON_HELD_OUT = lines(r"""
     {n}, who is {a} years old, lives in {c}.
@@ -70,6 +146,16 @@ EXTRACT = lines(r"""
     extract as json: {x}
     Extract as JSON:\n{x}
     Text: {x}\nJSON:
+    Make JSON of this: {x}
+    JSON, please: {x}
+    Can you turn this into JSON? {x}
+    Turn the following into JSON: {x}
+    Extract the fields as JSON: {x}
+    Give me JSON for: {x}
+    Put this into JSON: {x}
+    Parse this as JSON: {x}
+    {x}\nExtract as JSON.
+    Extract as JSON: "{x}"
 """)
 COMMAND = lines(r"""
     Command as JSON: {x}
@@ -106,9 +192,9 @@ def as_json(record: Record) -> str:
 def person(r: Random, name: Names = world.name, city: Names = world.city,
            ways: Tuple[str, ...] = PERSON) -> Tuple[str, Record]:
     """A sentence about a person and the record it says."""
-    who = dict(n=name(r), a=r.randint(1, 99), c=city(r))
+    who = dict(n=name(r), a=r.randint(1, 99), c=city(r), p=article(r.choice(world.PETS)))
     if ways is PERSON:
-        if r.random() < 0.08:
+        if r.random() < 0.14:
             who["n"] = world.full_name(r)
         roll = r.random()  # some records have fewer fields, or others
         if roll < 0.05:

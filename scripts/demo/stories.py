@@ -349,7 +349,7 @@ def _anybody(r: Random) -> Tuple[str, Pronouns]:
 def _different_names(r: Random, count: int, first: Optional[str] = None) -> List[str]:
     names = [first] if first else []
     while len(names) < count:
-        name = world.name(r)
+        name = world.one_word_name(r)
         if name not in names:
             names.append(name)
     return names
@@ -370,7 +370,7 @@ def cast(r: Random, hero: Optional[str] = None, kind: Optional[str] = None) -> D
         a_friend=article(friend_kind), spot=r.choice(SPOTS), thing=thing,
         home=r.choice(HOMES).format(town=world.town(r)), wish=f"{adjective} {thing}",
         a_wish=article(f"{adjective} {thing}"), skill=r.choice(SKILLS),
-        feeling=r.choice(FEELINGS), pet=r.choice(world.PETS), petname=world.name(r),
+        feeling=r.choice(FEELINGS), pet=r.choice(world.PETS), petname=world.one_word_name(r),
         town=world.town(r))
 
 

@@ -134,39 +134,72 @@ Elliot Edwin Edith Dorothy Doris Derek Dennis Dean Daisy Cyril Colin Clive Chloe
 Bridget Blanche Bertha Bernard Basil Audrey Arthur Arnold Anton Andrew Amos Alvin Alfred Albert
 Agnes Ada Aaron Brett Cody Tyler Travis Brandon Ashley Brittany Kaylee Madison Logan Mason Hunter
 Mateo Santiago Valentina Camila Ximena Andres Gabriela Emilio Renata Joaquin Esperanza Guillermo
+Ahmed Mohammed Khalid Zainab Noor Samira Rania Bilal Imran Farah Leila Mustafa Ibrahim Salma Yasmin
+Reza Shirin Darius Parisa Omid Roya Babak Nasrin Arash Soraya Vivek Anjali Lakshmi Krishna Suresh
+Pooja Neha Amit Rohan Divya Ishaan Kavya Nikhil Aditya Shreya Gopal Radha Sita Manoj Xin Yan Jing
+Hui Bo Feng Lan Yun Tao Ping Qiang Hiroshi Naoko Satoshi Yoko Kaito Midori Noriko Jiho Minji Seojun
+Hyejin Thuy Hoang Nguyen Somchai Malee Putu Dewi Agus Siti Rizal Jomar Ligaya Wanjiru Achieng Otieno
+Njoroge Folake Tunde Adaeze Olumide Yetunde Kwesi Esi Mandla Nomsa Themba Lindiwe Desta Tigist
+Abebe Selam Fatou Moussa Aminata Ousmane Ibou Awa Thierry Mathieu Julien Manon Lea Elodie Benoit
+Gaston Odette Solange Yves Lucien Marcel Colette Gerhard Dieter Uwe Jurgen Sabine Monika Ute Helga
+Annika Jannik Lennart Maximilian Leonie Johanna Friedrich Wilhelm Lotte Konrad Ludwig Mathilde Elke
+Torsten Birgit Kristian Mette Rasmus Soren Ane Gunnar Solveig Magnus Ragnar Sanna Timo Eero Ilkka
+Tuuli Ville Zbigniew Wojciech Grzegorz Malgorzata Kasia Tomasz Bartosz
+Jaroslav Zdenek Vaclav Ludmila
+Bohdan Oksana Taras Mykola Yulia Natasha Yevgeny Sergei Galina Anastasia Vladimir Igor Ilya Zsofia
+Laszlo Gabor Attila Bogdan Radu Florin Cristina Vasil Desislava Milan Dragan Jelena Zoran Goran
+Mirela Ivana Luka Giorgos Sofoklis Nikos Despina Ioannis Can Deniz Aylin Burak Selin Onur Hakan
+Giovanni Alessandro Giuseppe Antonella Federico Silvia Enzo Raffaella Vincenzo Fernando Alejandro
+Guadalupe Ricardo Rodrigo Ignacio Consuelo Dolores Pilar Manuel Jorge Leticia Raul Sergio Veronica
+Thiago Larissa Vinicius Fernanda Gustavo Luana Caetano Nuno Joana Duarte Bram Sanne Joost Femke
+Pieter Maaike Ruben Lotte Daan Sander Willem Hendrik Aneirin Seren Angharad Emrys Eilidh Hamish
+Morag Fergus Catriona Padraig Grainne Cormac Saoirse Eoin Roisin Ciaran Maeve Orla Nathaniel
+Christopher Elizabeth Alexander Margaret Katherine Jonathan Stephanie Nicholas Anthony Andrea
+Jennifer Jessica Amanda Melissa Nicole Heather Michelle Kimberly Angela Rebecca Laurie Tiffany
+Amber Crystal Danielle Erin Lindsay Lauren Kelly Shannon Stacy Tracy Jeremy Jason Joshua Matthew
+Ryan Eric Scott Jeffrey Gary Larry Terry Jerry Dale Wayne Ronald Donald Kenneth Edward Richard
+William Joseph Benjamin Gabriel Elijah Levi Caleb Wyatt Carter Landon Aiden Jayden Brayden Ethan
+Aubrey Harper Piper Skylar Savannah Sierra Dakota Cheyenne Autumn Willow Aurora Luna Nova Hazel
+Ellie Evie Alfie Archie Freddie Poppy Imogen Jago Tamsin Rowan Robin Sasha Alex Charlie Jamie Taylor
+Jordan Casey Riley Quinn Avery Rory Toby Felicity Gemma Tabitha Verity Winifred Mildred Gertrude
+Agatha Prudence Constance Clementine Josephine Genevieve Evangeline Marguerite Anneliese
+Roger Gerald Howard Stanley Leonard Raymond Russell Norman Lloyd Clifford Eugene Herbert Melvin
+Homer Virgil Horatio Ulysses Hector Achilles Ajax Ophelia Portia Rosalind Miranda Prospero Ariel
 """.split()
 )
 
-ACCENTED_NAMES: List[str] = [
-    "José",
-    "Zoë",
-    "Łukasz",
-    "Jürgen",
-    "Søren",
-    "Chloé",
-    "Björn",
-    "Inés",
-    "Renée",
-    "André",
-    "Åsa",
-    "Günter",
-    "Noël",
-    "Márta",
-    "Žofie",
-    "Çelik",
-]
+ACCENTED_NAMES: List[str] = (
+    "José Zoë Łukasz Jürgen Søren Chloé Björn Inés Renée André Åsa Günter Noël Márta Žofie Çelik"
+    " João Sébastien Amélie Hélène François Éloïse Māra Jānis Šárka Jiří Tomáš Ondřej Václav Zoltán"
+    " István Gábor László Ágnes Øyvind Bjørn Ragnhild Þóra Jón Sigríður Mónica Raúl Andrés Ángel"
+    " Íñigo Gonçalo Lourenço Conceição Müge Gökhan Özlem Şebnem İpek Małgorzata Paweł Michał"
+    " Stanisław Käthe Jörg Götz Köbi Zoé Anaïs Maël Loïc Gaëlle Siân Llŷr Seán Róisín Ciarán"
+    " Gráinne Örjan Sören Märta Pål Ståle Mikołaj Ștefan Ionuț Đorđe Željko Živa Nguyễn Thủy"
+).split()
+JOINED_NAMES: List[str] = (
+    "Jean-Luc;Jean-Paul;Marie-Claire;Anne-Marie;Anna-Lena;Karl-Heinz;Hans-Peter;Mary-Ann;Mary Ann;"
+    "Billy Joe;Sarah Jane;Jo-Ann;Abdul-Rahman;Al-Amin;Min-jun;Soo-jin;Ji-woo;Mei-Ling;Pierre-Yves;"
+    "Marie-Thérèse;José María;Ana Maria;Juan Carlos;Luis Miguel;Maria Clara;Eva-Lotta;Ole-Martin;"
+    "D'Angelo;D'Andre;La'Shawn;De'Andre;O'Brien;O'Neill;O'Connor;O'Hara;O'Malley;N'Golo;Ta'Quan;"
+    "Van Dyke;De Souza;Le Guin;Mac Donald;McDonald;McGregor;MacLeod;DeShawn;LeBron;JoAnn;DiCaprio"
+).split(";")
 
 SURNAMES: List[str] = (
     """
 Baker Smith Miller Carter Fisher Hill Stone Wood Green Brown Young King Lake Field Marsh Reed Cook
 Turner Walker Hunter Mason Potter Weaver Archer Bell Cole Dale Frost Grant Hart Hayes Moss Nash
 Page Price Rose Sharp Swift Vale Ward West Winter Garcia Lopez Kim Singh Novak Berg Larsen Rossi
+O'Brien O'Neill O'Connor O'Hara McDonald MacLeod Müller Schmidt Schneider Fischer Weber Wagner
+Becker Hoffmann Dubois Lefèvre Moreau Silva Santos Oliveira Pereira Fernández Rodríguez González
+Hernández Martínez Nowak Kowalski Horvat Ivanov Petrov Jensen Nielsen Hansen Johansson Andersson Korhonen
+Tanaka Sato Suzuki Yamamoto Wang Zhang Liu Chen Nguyen Tran Park Choi Patel Sharma Khan Hussain
+Okafor Mensah Nkosi Abebe Haddad Cohen Levy Kaya Demir Papadopoulos Bianchi Ferrari van-Dijk
+Smith-Jones Johnson Williams Jones Davis Wilson Anderson Thompson White Harris Robinson Clark Lewis
+Allen Wright Scott Evans Edwards Collins Stewart Morris Murphy Kelly Cooper Ward Richardson
 """.split()
 )
 
-REAL_CITIES: List[str] = [
-    c
-    for c in """
+REAL_CITIES: List[str] = [c.strip() for c in """
 Paris;London;Berlin;Rome;Madrid;Vienna;Prague;Oslo;Lisbon;Dublin;Athens;Warsaw;Tokyo;Lima;Cairo;
 Boston;Chicago;New York;Seattle;Denver;Dallas;Miami;Toronto;Sydney;Perth;Mumbai;Shanghai;Osaka;
 Kyoto;Hamburg;Munich;Cologne;Bremen;Leipzig;Dresden;Zurich;Geneva;Basel;Milan;Naples;Turin;Venice;
@@ -175,14 +208,80 @@ Cambridge;Glasgow;Edinburgh;Cardiff;Belfast;Cork;Galway;Bergen;Malmo;Turku;Gdans
 Graz;Salzburg;Split;Izmir;Haifa;Lagos;Durban;Mombasa;Fez;Austin;Phoenix;Portland;San Diego;
 Los Angeles;San Francisco;Las Vegas;New Orleans;Detroit;Atlanta;Houston;Montreal;Vancouver;Quebec;
 Rio;Salvador;Cusco;Medellin;Cali;Bangkok;Hanoi;Seoul;Busan;Delhi;Chennai;Pune;Lahore;Karachi;
-Melbourne;Brisbane;Auckland;Kiel;Ulm;Bonn;Essen;Kassel;Bath;Exeter;Dover;Hull;Derby
-""".replace(
-        "\n", ""
-    ).split(
-        ";"
-    )
-    if c
-]
+Melbourne;Brisbane;Auckland;Kiel;Ulm;Bonn;Essen;Kassel;Bath;Exeter;Dover;Hull;Derby;
+Stuttgart;Dortmund;Duisburg;Nuremberg;Hanover;Mannheim;Mainz;Freiburg;Erfurt;Rostock;Potsdam;
+Heidelberg;Augsburg;Aachen;Bielefeld;Bochum;Chemnitz;Cottbus;Darmstadt;Flensburg;Fulda;Gera;Halle;
+Jena;Koblenz;Konstanz;Lübeck;München;Köln;Düsseldorf;Münster;Würzburg;Göttingen;Osnabrück;Passau;
+Regensburg;Saarbrücken;Schwerin;Siegen;Trier;Tübingen;Weimar;Wiesbaden;Wolfsburg;Worms;Zwickau;
+Frankfurt;Bamberg;Bayreuth;Baden-Baden;Linz;Innsbruck;Klagenfurt;Villach;Bregenz;Lucerne;Lausanne;
+Lugano;Winterthur;Zürich;Saint Gallen;Chur;Thun;Manchester;Liverpool;Birmingham;Sheffield;Newcastle;
+Nottingham;Leicester;Coventry;Bradford;Sunderland;Brighton;Plymouth;Portsmouth;Southampton;Reading;
+Luton;Bolton;Norwich;Ipswich;Swindon;Gloucester;Worcester;Durham;Lincoln;Chester;Lancaster;Carlisle;
+Canterbury;Winchester;Salisbury;Wells;Truro;Penzance;Falmouth;Torquay;Bournemouth;Poole;Blackpool;
+Preston;Wigan;Warrington;Stockport;Oldham;Rochdale;Huddersfield;Halifax;Wakefield;Doncaster;
+Rotherham;Barnsley;Grimsby;Scarborough;Whitby;Harrogate;Peterborough;Northampton;Bedford;Colchester;
+Southend-on-Sea;Stratford-upon-Avon;Stoke-on-Trent;Milton Keynes;Hastings;Eastbourne;Folkestone;
+Aberdeen;Dundee;Inverness;Perth;Stirling;Paisley;Swansea;Newport;Wrexham;Bangor;Derry;Lisburn;Newry;
+Limerick;Waterford;Kilkenny;Sligo;Tralee;Drogheda;Lille;Bordeaux;Toulouse;Nantes;Strasbourg;Rennes;
+Reims;Dijon;Grenoble;Angers;Nîmes;Tours;Orléans;Rouen;Caen;Metz;Nancy;Brest;Limoges;Amiens;
+Perpignan;Avignon;Cannes;Calais;Poitiers;La Rochelle;Le Havre;Le Mans;Saint-Étienne;Aix-en-Provence;
+Clermont-Ferrand;Montpellier;Annecy;Colmar;Besançon;Pau;Bayonne;Biarritz;Antwerp;Liège;Namur;
+Leuven;Mechelen;Ostend;Charleroi;Rotterdam;Utrecht;Eindhoven;Groningen;Tilburg;Breda;Nijmegen;
+The Hague;Delft;Leiden;Haarlem;Arnhem;Maastricht;Zwolle;Gouda;Barcelona;Bilbao;Granada;Malaga;
+Murcia;Zaragoza;Salamanca;Toledo;Córdoba;Alicante;Cádiz;Vigo;Gijón;Pamplona;San Sebastián;
+Santander;Burgos;León;Girona;Almería;A Coruña;Valladolid;Coimbra;Braga;Faro;Évora;Aveiro;Sintra;
+Bologna;Genoa;Palermo;Catania;Bari;Verona;Padua;Trieste;Pisa;Siena;Perugia;Parma;Modena;Ferrara;
+Ravenna;Rimini;Bergamo;Brescia;Lecce;Cagliari;L'Aquila;Reggio Emilia;La Spezia;Lucca;Mantua;
+Thessaloniki;Patras;Heraklion;Corfu;Rhodes;Larissa;Volos;Chania;Aarhus;Odense;Aalborg;Esbjerg;
+Gothenburg;Uppsala;Lund;Umeå;Malmö;Göteborg;Örebro;Luleå;Kiruna;Visby;Linköping;Västerås;Trondheim;
+Stavanger;Tromsø;Bodø;Drammen;Ålesund;Narvik;Hammerfest;Tampere;Espoo;Oulu;Rovaniemi;Kuopio;Vaasa;
+Akureyri;Tartu;Narva;Pärnu;Daugavpils;Jurmala;Kaunas;Klaipeda;Wroclaw;Poznan;Lodz;Lublin;Szczecin;
+Katowice;Torun;Gdynia;Zakopane;Łódź;Kraków;Gdańsk;Ostrava;Plzen;Olomouc;Liberec;Košice;Nitra;
+Debrecen;Szeged;Pécs;Győr;Miskolc;Eger;Cluj;Cluj-Napoca;Timisoara;Iasi;Brasov;Sibiu;Constanta;
+Plovdiv;Varna;Burgas;Novi Sad;Nis;Subotica;Rijeka;Zadar;Dubrovnik;Osijek;Pula;Mostar;Tuzla;Maribor;
+Kotor;Ohrid;Bitola;Durres;Shkodra;Istanbul;Antalya;Bursa;Konya;Adana;Trabzon;Odesa;Lviv;Kharkiv;
+Dnipro;Chernihiv;Poltava;Brest;Gomel;Grodno;Kazan;Omsk;Tomsk;Perm;Samara;Tula;Sochi;Irkutsk;
+Novosibirsk;Yekaterinburg;Vladivostok;Murmansk;Saint Petersburg;Rostov-on-Don;Philadelphia;
+San Antonio;San José;Jacksonville;Columbus;Charlotte;Indianapolis;Fort Worth;El Paso;Nashville;
+Memphis;Louisville;Baltimore;Milwaukee;Albuquerque;Tucson;Fresno;Sacramento;Kansas City;Omaha;
+Colorado Springs;Raleigh;Long Beach;Virginia Beach;Oakland;Minneapolis;Tulsa;Tampa;Arlington;
+Wichita;Cleveland;Honolulu;Anchorage;Juneau;Fairbanks;Cincinnati;Pittsburgh;Buffalo;Rochester;
+Syracuse;Albany;Hartford;Providence;New Haven;Springfield;Burlington;Concord;Augusta;Bangor;
+Richmond;Norfolk;Charleston;Savannah;Macon;Mobile;Montgomery;Jackson;Baton Rouge;Little Rock;
+Des Moines;Sioux Falls;Fargo;Bismarck;Billings;Boise;Spokane;Tacoma;Eugene;Salem;Reno;Provo;
+Salt Lake City;Santa Fe;Santa Barbara;Santa Cruz;Palo Alto;Berkeley;Pasadena;Bakersfield;Stockton;
+Flagstaff;Laredo;Lubbock;Amarillo;Waco;Galveston;Saint Louis;Saint Paul;Duluth;Madison;Green Bay;
+Peoria;Gary;South Bend;Fort Wayne;Ann Arbor;Flint;Grand Rapids;Toledo;Akron;Dayton;Erie;Scranton;
+Trenton;Newark;Princeton;Wilmington;Annapolis;Key West;Orlando;Naples;Tallahassee;Pensacola;
+Coeur d'Alene;O'Fallon;Winston-Salem;Calgary;Edmonton;Winnipeg;Regina;Saskatoon;Victoria;Kelowna;
+Hamilton;London;Kingston;Windsor;Sudbury;Thunder Bay;Moncton;Fredericton;St. John's;Whitehorse;
+Yellowknife;Iqaluit;Québec;Montréal;Trois-Rivières;Medicine Hat;Moose Jaw;Guadalajara;Monterrey;
+Puebla;Tijuana;Cancún;Mérida;Oaxaca;León;Veracruz;Acapulco;Querétaro;Holguín;Santiago de Cuba;
+Antigua;León;Cartagena;Barranquilla;Guayaquil;Cuenca;Arequipa;Trujillo;Iquitos;La Paz;Cochabamba;
+Santa Cruz;Potosí;Valparaíso;Concepción;Temuco;Punta Arenas;Mendoza;Rosario;Salta;Ushuaia;
+Bariloche;Córdoba;Tucumán;Mar del Plata;Salto;Encarnación;São Paulo;Rio de Janeiro;Recife;
+Fortaleza;Belém;Manaus;Curitiba;Porto Alegre;Belo Horizonte;Florianópolis;Natal;Maceió;Goiânia;
+Santos;Campinas;Maracaibo;Valencia;Alexandria;Luxor;Aswan;Giza;Port Said;Suez;Casablanca;Marrakesh;
+Tangier;Agadir;Meknes;Oran;Constantine;Sfax;Sousse;Benghazi;Tobruk;Timbuktu;
+Kano;Ibadan;Port Harcourt;
+Kaduna;Enugu;Kumasi;Tamale;Cape Coast;Abidjan;Bouaké;Douala;Pointe-Noire;Lubumbashi;Goma;Kisumu;
+Nakuru;Arusha;Dar es Salaam;Zanzibar;Entebbe;Jinja;Bulawayo;Ndola;Livingstone;Blantyre;Beira;
+Cape Town;Johannesburg;Port Elizabeth;Bloemfontein;Soweto;Polokwane;Walvis Bay;Swakopmund;Gondar;
+Lalibela;Hargeisa;Port Sudan;Tel Aviv;Jaffa;Nazareth;Hebron;Aleppo;Homs;Petra;Aqaba;Mosul;Basra;
+Erbil;Tabriz;Isfahan;Shiraz;Mashhad;Qom;Jeddah;Mecca;Medina;Dammam;Dubai;Sharjah;Salalah;Aden;
+Taiz;Almaty;Samarkand;Bukhara;Khiva;Osh;Herat;Kandahar;Peshawar;Multan;Quetta;Bangalore;Kolkata;
+Hyderabad;Jaipur;Lucknow;Kanpur;Nagpur;Indore;Bhopal;Surat;Agra;Varanasi;Amritsar;Mysore;Kochi;
+Goa;Shimla;Udaipur;Pondicherry;Darjeeling;Kandy;Galle;Jaffna;Pokhara;Chittagong;Sylhet;Mandalay;
+Bagan;Yangon;Chiang Mai;Phuket;Pattaya;Ayutthaya;Luang Prabang;Siem Reap;
+Battambang;Ho Chi Minh City;
+Da Nang;Hué;Haiphong;Penang;Johor Bahru;Malacca;Ipoh;Kuching;Bandung;Surabaya;Medan;Yogyakarta;
+Denpasar;Makassar;Cebu;Davao;Quezon City;Baguio;Hong Kong;Macau;Guangzhou;Shenzhen;Chengdu;Wuhan;
+Xi'an;Nanjing;Hangzhou;Tianjin;Harbin;Qingdao;Suzhou;Kunming;Lhasa;Urumqi;Dalian;Xiamen;Kaohsiung;
+Tainan;Taichung;Incheon;Daegu;Daejeon;Gwangju;Jeju;Yokohama;Nagoya;Sapporo;Fukuoka;Kobe;Sendai;
+Hiroshima;Nagasaki;Nara;Kanazawa;Naha;Adelaide;Hobart;Darwin;Cairns;Gold Coast;Newcastle;
+Wollongong;Geelong;Alice Springs;Ballarat;Broome;Christchurch;Dunedin;Hamilton;Queenstown;Rotorua;
+Napier;Nelson;Nadi;Papeete;Nouméa
+""".replace("\n", "").split(";")]
 
 # ---- made-up words -------------------------------------------------------------------------
 
@@ -230,26 +329,80 @@ def _odd_string(r: Random) -> str:
     return "".join(r.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(r.randint(2, 7)))
 
 
+def _real_word(r: Random) -> str:
+    """A capitalised word from any of the lists of names and places."""
+    row = r.choice((REAL_NAMES, REAL_CITIES, REAL_CITIES, SURNAMES, COUNTRIES))
+    word = r.choice(row)
+    if isinstance(word, tuple):
+        word = capitalised(r.choice(word[:2]).replace("the ", ""))
+    return r.choice(str(word).split())
+
+
 def _altered(r: Random, word: str) -> str:
     """A real name with another end, so that its beginning says nothing about the rest."""
-    head = word.split()[0]
-    end = _syllable(r, 0.6) if r.random() < 0.5 else r.choice(_TOWN_ENDS + _PLAIN_ENDS)
-    return head[:r.randint(2, max(2, len(head) - 1))] + end
+    head, roll = word.split()[0], r.random()
+    most = len(head) if r.random() < 0.6 else max(2, len(head) - 1)
+    head = head[:r.randint(min(2, len(head)), most)]
+    if roll < 0.35:
+        return head + _syllable(r, 0.6)
+    if roll < 0.60:
+        return head + r.choice(_TOWN_ENDS + _PLAIN_ENDS)
+    if roll < 0.70:
+        return head + _odd_string(r)[:4]
+    other = _real_word(r).lower()
+    return (head + other[r.randint(1, max(1, len(other) - 2)):])[:14]
+
+
+_MARKED = {"a": "áàâäãåā", "e": "éèêëēę", "i": "íìîïī", "o": "óòôöõøō", "u": "úùûüū", "n": "ñńň",
+           "c": "çćč", "s": "šśş", "z": "žżź", "l": "ł", "y": "ýÿ", "r": "ř", "g": "ğ", "t": "ț"}
+
+
+def _accented(r: Random, word: str) -> str:
+    """The word with a mark on one or two of its letters."""
+    for _ in range(r.choice((1, 1, 2))):
+        places = [i for i, c in enumerate(word) if c in _MARKED]
+        if places:
+            at = r.choice(places)
+            word = word[:at] + r.choice(_MARKED[word[at]]) + word[at + 1:]
+    return word
+
+
+def _part(r: Random) -> str:
+    return made_up_word(r).capitalize() if r.random() < 0.5 else _real_word(r)
+
+
+def _joined(r: Random) -> str:
+    """Two words joined as names are: Jean-Luc, O'Brien, McGregor, Mary Ann."""
+    return r.choice((
+        _part(r) + "-" + _part(r), _part(r) + " " + _part(r),
+        r.choice("O D L N".split()) + "'" + _part(r),
+        r.choice("Mc Mac De Le Di Van".split()) + _part(r),
+        _part(r)[:4] + "'" + made_up_word(r)[:5]))
 
 
 def any_name(r: Random) -> str:
-    """A first name, held out or not: mostly made up, some real, a few odd ones."""
+    """A first name, held out or not: some real, mostly made up or altered, a few odd ones."""
     roll = r.random()
-    if roll < 0.40:
+    if roll < 0.36:
         return r.choice(REAL_NAMES)
-    if roll < 0.42:
+    if roll < 0.39:
         return r.choice(ACCENTED_NAMES)
+    if roll < 0.41:
+        return r.choice(JOINED_NAMES)
+    if roll < 0.43:
+        return _joined(r)
     if roll < 0.48:
         return _odd_string(r).capitalize()
-    if roll < 0.58:
-        return _altered(r, r.choice(REAL_NAMES))
-    if roll < 0.61:
+    if roll < 0.60:
+        return _altered(r, _real_word(r) if r.random() < 0.4 else r.choice(REAL_NAMES))
+    if roll < 0.64:
         return r.choice(_WORDS).capitalize()
+    if roll < 0.67:
+        return r.choice(REAL_CITIES).split()[0]
+    if roll < 0.69:
+        return r.choice(SURNAMES)
+    if roll < 0.71:
+        return _accented(r, made_up_word(r)).capitalize()
     return made_up_word(r).capitalize()
 
 
@@ -258,6 +411,8 @@ def any_town(r: Random) -> str:
     roll = r.random()
     if roll > 0.94:
         return r.choice(_TOWN_STARTS) + " " + made_up_word(r).capitalize()
+    if roll > 0.90:
+        return _altered(r, r.choice(REAL_CITIES))
     if roll < 0.45:
         return (made_up_word(r)[:6] + r.choice(_TOWN_ENDS)).capitalize()
     if roll < 0.60:
@@ -270,26 +425,49 @@ def any_town(r: Random) -> str:
     return made_up_word(r).capitalize()
 
 
+def _two_words(r: Random) -> str:
+    """A town of several words, as there are many: San X, X City, X-on-Y, X's Y."""
+    x, y = _part(r), _part(r)
+    start = r.choice("San Santa Saint St. São Los Las La Le Port New Fort El Mount Bad"
+                     " Puerto".split())
+    return r.choice((
+        f"{start} {x}", f"{start} {x}", f"{x} {y}", f"{x} " + r.choice(
+            "City Springs Falls Beach Bay Hill Town Park Lake Cove".split()), f"{x}-{y}",
+        f"{x}-" + r.choice("on sur am upon en de".split()) + f"-{y}", f"Saint-{x}", f"L'{x}",
+        f"{x} de {y}", f"{x}'s {r.choice(_WORDS).capitalize()}"))
+
+
 def any_city(r: Random) -> str:
     """A city as people give it for their home: real ones, capitals and made-up ones."""
     roll = r.random()
-    if roll < 0.30:
+    if roll < 0.34:
         return r.choice(REAL_CITIES)
-    if roll < 0.38:
+    if roll < 0.39:
         return r.choice(COUNTRIES)[1]
-    if roll < 0.44:
+    if roll < 0.43:
         return r.choice(_WORDS).capitalize()
-    if roll < 0.64:
-        word = r.choice((r.choice(REAL_CITIES), r.choice(COUNTRIES)[1], r.choice(COUNTRIES)[0]))
-        return _altered(r, capitalised(word.replace("the ", "")))
+    if roll < 0.63:
+        return _altered(r, _real_word(r) if r.random() < 0.4 else r.choice(REAL_CITIES))
+    if roll < 0.68:
+        return _odd_string(r).capitalize()
+    if roll < 0.75:
+        return _two_words(r)
+    if roll < 0.79:
+        return r.choice(REAL_NAMES)
+    if roll < 0.81:
+        return _accented(r, made_up_word(r)).capitalize()
     return any_town(r)
+
+
+def _rude(name: str) -> bool:
+    return any(part in name.lower() for part in ("shit", "fuck", "cunt", "nazi", "nigg", "hitler"))
 
 
 def _train_only(make: Callable[[Random], str]) -> Callable[[Random], str]:
     def draw(r: Random) -> str:
         while True:
             name = make(r)
-            if not held_out(name):
+            if not held_out(name) and not _rude(name):
                 return name
 
     return draw
@@ -299,10 +477,18 @@ def _test_only(make: Callable[[Random], str]) -> Callable[[Random], str]:
     def draw(r: Random) -> str:
         while True:
             name = make(r)
-            if held_out(name):
+            if held_out(name) and not _rude(name):
                 return name
 
     return draw
+
+
+def one_word_name(r: Random) -> str:
+    """A name for the heroes of stories: letters only."""
+    while True:
+        result = name(r)
+        if result.isalpha() and ord(result[0]) < 0x180:
+            return result
 
 
 name, town, city = _train_only(any_name), _train_only(any_town), _train_only(any_city)
@@ -683,6 +869,14 @@ PLAIN_JOBS = (
     "teacher doctor nurse pilot painter singer writer driver builder sailor cook farmer "
     "baker engineer student lawyer dancer gardener librarian programmer"
 ).split()
+OTHER_JOBS = (
+    "armourer;barber;brewer;butcher;candle maker;captain;clerk;clown;collector;courier;dentist;"
+    "detective;diver;dyer;ferryman;florist;goldsmith;guard;herbalist;ice-cream seller;inventor;"
+    "judge;knight;locksmith;mason;mechanic;midwife;milkmaid;monk;musician;night watchman;nun;"
+    "optician;pirate;plumber;poet;porter;postman;priest;queen;ranger;robot;rope maker;sculptor;"
+    "shopkeeper;smuggler;soldier;spy;swordsmith;tanner;tinker;trader;vet;waiter;weaver;"
+    "wheelwright;woodcutter;zookeeper"
+).split(";")
 PETS = (
     "dog cat rabbit horse hamster parrot goat fish turtle pony mouse snake lizard hen duck "
     "donkey hedgehog frog"
