@@ -595,6 +595,15 @@ INLINE range meet(range seen, size_t first, size_t length) {
     return r;
 }
 
+/* Asks for a tile's keys and values: blocks lie anywhere, and the processor cannot know which is next. A block that no row
+ * sees may not be there; asking touches nothing. */
+INLINE void ask_for_tile(const attention_shape *a, const uint8_t *block, size_t kv_head) {
+    size_t k = kv_head_bytes(a->type, a->d_k), v = kv_head_bytes(a->type, a->d_v);
+    uintptr_t keys = (uintptr_t)block + a->k_offset + kv_head * k, values = (uintptr_t)block + a->v_offset + kv_head * v;
+    for (size_t i = 0; i < k; i += 64) __builtin_prefetch((const void *)(keys + i));
+    for (size_t i = 0; i < v; i += 64) __builtin_prefetch((const void *)(values + i));
+}
+
 static void attention(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos,
                       size_t n_rows, size_t kv_head, const float *q, size_t q_stride, float *out,
                       size_t out_stride, void *scratch) {
@@ -625,6 +634,7 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
         }
         for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) {
+            if (t + KV_TILE < last && t >= seen[0].begin) ask_for_tile(a, blocks[t / KV_TILE + 1], kv_head);
             for (size_t r = 0, r_end; r < n_rows;
                  r = r_end) { /* rows that see the same slots, together */
                 range slots = meet(seen[r], t, KV_TILE), other;
