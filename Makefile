@@ -132,7 +132,7 @@ $(BUILD)/seeds: $(call obj,tests/fuzz/seeds.c tests/c/support.c tests/c/tiny.c) 
 	@echo "  LINK  $@"
 	@$(CC) $(LDFLAGS) $^ -o $@ -lcmocka $(LUA_LIBS) $(CORE_LIBS)
 
-BENCH_SUPPORT := tests/bench/synthetic.c tests/bench/limits.c
+BENCH_SUPPORT := $(patsubst %,tests/bench/%.c,synthetic limits run)
 BENCHES := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(filter-out $(BENCH_SUPPORT),$(wildcard tests/bench/*.c)))
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(call obj,$(BENCH_SUPPORT)) $(BUILD)/libperilune.a
 	@mkdir -p $(@D)

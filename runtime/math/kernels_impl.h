@@ -1,5 +1,5 @@
-/* kernels_impl.h: every kernel, written once over simd.h; included once by each instruction set's
- * file, which names the table. What holds throughout: an output's expression and its order depend
+/* kernels_impl.h: every kernel, written once over simd.h (matrix products in products.h); included
+ * once by each instruction set's file, which names the table. What holds throughout: an output's expression and its order depend
  * on shapes and positions alone. A tile only decides which outputs are computed side by side; it
  * never splits or reorders a sum. */
 #include <assert.h>

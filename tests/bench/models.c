@@ -13,6 +13,7 @@
 
 #include "decode/engine.h"
 #include "limits.h"
+#include "run.h"
 #include "synthetic.h"
 
 enum { PROMPT = 512, LONG = 4000, DECODED = 32 };
@@ -28,12 +29,6 @@ typedef struct {
     size_t file_bytes, weight_bytes, cache_bytes, resident;
     bool floats;
 } figures;
-
-static void check(pl_code rc, const pl_error *e) {
-    if (!rc) return;
-    fprintf(stderr, "%s\n", e->message);
-    exit(1);
-}
 
 /* Of this process, now; in bytes. */
 static size_t resident(void) {
@@ -68,34 +63,13 @@ static void weigh_model(const model *m, figures *f) {
     }
 }
 
-static cache_node *grown(engine *g, cache_node *from, size_t n, uint64_t seed) {
-    int32_t *ids = malloc(n * sizeof *ids);
-    cache_node *out;
-    pl_error e;
-    uint32_t V = engine_model(g)->hp.n_vocab;
-    for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(300 + (seed * 7919 + i * 2654435761u) % (V - 300));
-    check(node_extend(from, ids, n, &out, &e), &e);
-    free(ids);
-    return out;
-}
-
-static double process(engine *g, cache_node *n) {
-    job *j;
-    pl_error e;
-    double start = bench_now();
-    check(job_evaluate(g, WANT_LOGITS, &(job_part){n, node_length(n) - 1, 1}, 1, &j, &e), &e);
-    check(job_run(j, &e), &e);
-    job_close(j);
-    return bench_now() - start;
-}
-
 /* Seconds per token, after the first, of a generation behind a node. */
 static double generate(engine *g, cache_node *n) {
     generate_options o = {.cache = n, .max_new_tokens = DECODED + 1, .sampler = sampler_defaults()};
     pl_error e;
     job *j;
-    check(job_generate(g, &o, &j, &e), &e);
-    check(job_run(j, &e), &e);
+    bench_check(job_generate(g, &o, &j, &e), &e);
+    bench_check(job_run(j, &e), &e);
     double seconds = job_result(j).decode_seconds / DECODED;
     job_close(j);
     return seconds;
@@ -109,29 +83,29 @@ static figures measure(const char *path, const char *name, uint32_t threads, siz
     double *s = malloc(rounds * sizeof *s), start = bench_now();
     snprintf(f.name, sizeof f.name, "%s", name);
     engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = threads}};
-    check(engine_open(&o, &g, &e), &e);
+    bench_check(engine_open(&o, &g, &e), &e);
     f.load = bench_now() - start;
     f.file_bytes = gguf_file_size(engine_model(g)->file);
     f.weight_bytes = engine_model(g)->packed_bytes;
     weigh_model(engine_model(g), &f);
-    check(node_empty(engine_store(g), &empty, &e), &e);
+    bench_check(node_empty(engine_store(g), &empty, &e), &e);
     size_t prompt = engine_model(g)->context < PROMPT + DECODED + 1 ? engine_model(g)->context / 2 : PROMPT;
     for (size_t i = 0; i < rounds; i++) {
-        n = grown(g, empty, prompt, i + 1);
-        s[i] = process(g, n) / (double)prompt;
+        n = bench_extended(g, empty, prompt, i + 1);
+        s[i] = bench_process(g, n) / (double)prompt;
         node_release(n);
     }
     f.prefill = bench_median(s, rounds);
     for (size_t i = 0; i < rounds; i++) {
-        n = grown(g, empty, 8, i + 100);
-        process(g, n);
+        n = bench_extended(g, empty, 8, i + 100);
+        bench_process(g, n);
         s[i] = generate(g, n);
         node_release(n);
     }
     f.decode = bench_median(s, rounds);
     if (engine_model(g)->context >= LONG + DECODED + 1) {
-        n = grown(g, empty, LONG, 1000);
-        f.prefill_long = process(g, n) / LONG;
+        n = bench_extended(g, empty, LONG, 1000);
+        f.prefill_long = bench_process(g, n) / LONG;
         f.cache_bytes = pool_used_bytes(cache_store_pool(engine_store(g)));
         for (size_t i = 0; i < rounds; i++) s[i] = generate(g, n);
         f.decode_long = bench_median(s, rounds);
@@ -176,7 +150,7 @@ static void write_json(const char *path, const figures *f, size_t n, const limit
 }
 
 int main(int argc, char **argv) {
-    const char *json = NULL, *folder = getenv("PERILUNE_BENCH") ? getenv("PERILUNE_BENCH") : "/tmp";
+    const char *json = NULL;
     const char *const *models = standard;
     size_t n_models = sizeof standard / sizeof *standard, rounds = 5, done = 0;
     uint32_t threads = (uint32_t)team_default_size();
@@ -208,7 +182,7 @@ int main(int argc, char **argv) {
                 fprintf(stderr, "%s: no such shape\n", shape);
                 return 1;
             }
-            path = synthetic_model(folder, synthetic_find(shape), colon + 1);
+            path = synthetic_model(bench_folder(), synthetic_find(shape), colon + 1);
         } else {
             path = strdup(models[k]);
         }

@@ -3,52 +3,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include "decode/engine.h"
+#include "limits.h"
+#include "run.h"
 #include "synthetic.h"
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static void check(pl_code rc, const pl_error *e) {
-    if (!rc) return;
-    fprintf(stderr, "%s\n", e->message);
-    exit(1);
-}
-
 static engine *open_model(const char *shape, const char *mix) {
-    const char *folder = getenv("PERILUNE_BENCH") ? getenv("PERILUNE_BENCH") : "/tmp";
-    char *path = synthetic_model(folder, synthetic_find(shape), mix);
+    char *path = synthetic_model(bench_folder(), synthetic_find(shape), mix);
     engine_options o = {.model = {.path = path, .kv = KV_F16}};
     engine *g;
     pl_error e;
-    check(engine_open(&o, &g, &e), &e);
+    bench_check(engine_open(&o, &g, &e), &e);
     free(path);
     return g;
-}
-
-static cache_node *tokens_behind(cache_node *n, size_t count, uint32_t from) {
-    int32_t *ids = malloc(count * sizeof *ids);
-    cache_node *out;
-    pl_error e;
-    for (size_t i = 0; i < count; i++) ids[i] = (int32_t)((from + i * 2654435761u) % 4000);
-    check(node_extend(n, ids, count, &out, &e), &e);
-    free(ids);
-    return out;
-}
-
-static double process(engine *g, cache_node *n) {
-    job *j;
-    pl_error e;
-    double start = now();
-    check(job_evaluate(g, WANT_NOTHING, &(job_part){n, 0, 0}, 1, &j, &e), &e);
-    check(job_run(j, &e), &e);
-    job_close(j);
-    return now() - start;
 }
 
 static void experts(const char *mix) {
@@ -57,7 +24,7 @@ static void experts(const char *mix) {
     pl_error e;
     cache_node *empty, *n;
     uint64_t each = 0;
-    check(node_empty(engine_store(g), &empty, &e), &e);
+    bench_check(node_empty(engine_store(g), &empty, &e), &e);
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         const expert_weights *x = &m->layers[i].experts;
         each += m->hp.n_expert * ((x->gate->row_bytes + x->up->row_bytes) * x->n_ff + x->down->row_bytes * m->hp.n_embd);
@@ -67,8 +34,8 @@ static void experts(const char *mix) {
     for (size_t rows = 512; rows; rows = rows == 512 ? 8 : rows == 8 ? 1 : 0) {
         expert_counts before = engine_stats(g).experts, after;
         uint64_t steps = engine_stats(g).steps;
-        n = tokens_behind(empty, rows, (uint32_t)rows);
-        double seconds = process(g, n);
+        n = bench_extended(g, empty, rows, (uint32_t)rows);
+        double seconds = bench_process(g, n);
         after = engine_stats(g).experts;
         uint64_t calls = after.calls - before.calls, read = after.bytes - before.bytes;
         printf("  %3zu rows in %llu step: %5.1f experts a layer read, %6.1f rows for each, %6.1f MB (%.2f of all), %.0f ms\n", rows,
@@ -86,19 +53,19 @@ static void hybrid(const char *mix) {
     const pool_shelf *states = &pool->of[POOL_STATES], *blocks = &pool->of[POOL_BLOCKS];
     pl_error e;
     cache_node *empty, *fork[64], *on[64];
-    check(node_empty(engine_store(g), &empty, &e), &e);
-    cache_node *prefix = tokens_behind(empty, 2000, 1);
-    double seconds = process(g, prefix);
+    bench_check(node_empty(engine_store(g), &empty, &e), &e);
+    cache_node *prefix = bench_extended(g, empty, 2000, 1);
+    double seconds = bench_process(g, prefix);
     printf("hybrid, %s: a state is %.2f MB, a token's keys and values %zu bytes\n", mix, (double)states->bytes / 1e6,
            blocks->bytes / KV_TILE);
     printf("  2,000 tokens in %.1f s: %zu states (every %zu-th token, and the end), %zu blocks\n", seconds, states->n_used,
            cache_store_interval(engine_store(g)), blocks->n_used);
-    double start = now();
-    for (size_t i = 0; i < 64; i++) check(node_truncate(prefix, 2000, &fork[i], &e), &e);
-    printf("  64 forks of its end in %.1f us: %zu states, %zu blocks\n", (now() - start) * 1e6, states->n_used, blocks->n_used);
+    double start = bench_now();
+    for (size_t i = 0; i < 64; i++) bench_check(node_truncate(prefix, 2000, &fork[i], &e), &e);
+    printf("  64 forks of its end in %.1f us: %zu states, %zu blocks\n", (bench_now() - start) * 1e6, states->n_used, blocks->n_used);
     for (size_t i = 0; i < 64; i++) {
-        on[i] = tokens_behind(fork[i], 1, (uint32_t)(i + 7));
-        process(g, on[i]);
+        on[i] = bench_extended(g, fork[i], 1, (uint32_t)(i + 7));
+        bench_process(g, on[i]);
     }
     printf("  a token behind each: %zu states, %zu blocks, %llu rows run again\n", states->n_used, blocks->n_used,
            (unsigned long long)engine_stats(g).rerun);
@@ -109,9 +76,9 @@ static void hybrid(const char *mix) {
     static const size_t back[] = {1, 500, 1999};
     for (size_t i = 0; i < 3; i++) {
         engine_counts before = engine_stats(g);
-        check(node_truncate(prefix, 2000 - back[i], &fork[0], &e), &e);
-        on[0] = tokens_behind(fork[0], 1, 7);
-        seconds = process(g, on[0]);
+        bench_check(node_truncate(prefix, 2000 - back[i], &fork[0], &e), &e);
+        on[0] = bench_extended(g, fork[0], 1, 7);
+        seconds = bench_process(g, on[0]);
         printf("  %zu tokens back, and one more: %llu rows run again, %llu processed, %.0f ms\n", back[i],
                (unsigned long long)(engine_stats(g).rerun - before.rerun), (unsigned long long)(engine_stats(g).tokens - before.tokens),
                seconds * 1e3);
