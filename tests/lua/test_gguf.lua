@@ -4,28 +4,8 @@ local t = dofile "tests/lua/harness.lua"
 local perilune = require "perilune"
 
 local DEMO = "scripts/demo/demo.gguf"
-local scratch = {}
-local function temporary()
-    local path = os.tmpname()
-    scratch[#scratch + 1] = path
-    return path
-end
-local function write(path, bytes)
-    local file = assert(io.open(path, "wb"))
-    file:write(bytes)
-    file:close()
-    return path
-end
-local function read(path)
-    local file = assert(io.open(path, "rb"))
-    local bytes = file:read "a"
-    file:close()
-    return bytes
-end
-local function exists(path)
-    local file = io.open(path)
-    return file ~= nil and file:close()
-end
+local scratch = dofile "tests/lua/scratch.lua"
+local temporary, write, read, exists = scratch.temporary, scratch.write, scratch.read, scratch.exists
 
 -- The value types by their numbers in the file (ggml/docs/gguf.md), and how string.pack writes them.
 local TYPES = { u8 = { 0, "B" }, i8 = { 1, "b" }, u16 = { 2, "<I2" }, i16 = { 3, "<i2" }, u32 = { 4, "<I4" },
@@ -219,7 +199,7 @@ t.test("the parts of a split file become one file without the split's keys", fun
     local stem, out = temporary(), temporary()
     local function part(no, tensors)
         local name = ("%s-%05d-of-00002.gguf"):format(stem, no + 1)
-        scratch[#scratch + 1] = name
+        scratch.keep(name)
         return write(name, gguf({ scalar("split.no", "u16", no), scalar("split.count", "u16", 2),
             scalar("split.tensors.count", "i32", 3), scalar("kept", "u8", no) }, tensors))
     end
@@ -352,5 +332,5 @@ t.test("a converted model computes like its source", function()
 end)
 
 file:close()
-for _, name in ipairs(scratch) do os.remove(name) end
+scratch.clean()
 t.done()

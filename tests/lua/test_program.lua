@@ -9,15 +9,8 @@ if not program:find "perilune[^/]*$" then
     t.done()
 end
 
-local scratch = {}
-local function temporary(content)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(content)
-    file:close()
-    scratch[#scratch + 1] = path
-    return path
-end
+local scratch = dofile "tests/lua/scratch.lua"
+local temporary, read = scratch.temporary, scratch.read
 
 -- Runs the program with the given rest of a command line: output, errors, exit status.
 local function run(command, input)
@@ -25,12 +18,6 @@ local function run(command, input)
     local line = ("'%s' %s >'%s' 2>'%s' <'%s'"):format(program, command, out, err,
         input and temporary(input) or "/dev/null")
     local _, how, status = os.execute(line)
-    local function read(path)
-        local file = assert(io.open(path))
-        local text = file:read "a"
-        file:close()
-        return text
-    end
     return read(out), read(err), how == "exit" and status or how .. status
 end
 
@@ -240,5 +227,5 @@ t.test("an interrupt ends a script that generates nothing, with an error", funct
     has(assert(io.open(out)):read "a", "interrupted!", "status 1")
 end)
 
-for _, path in ipairs(scratch) do os.remove(path) end
+scratch.clean()
 t.done()

@@ -11,25 +11,8 @@ end
 local perilune = require "perilune"
 
 local DEMO = "scripts/demo/demo.gguf"
-local scratch = {}
-local function temporary(content)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "wb"))
-    file:write(content or "")
-    file:close()
-    scratch[#scratch + 1] = path
-    return path
-end
-local function read(path)
-    local file = assert(io.open(path, "rb"))
-    local bytes = file:read "a"
-    file:close()
-    return bytes
-end
-local function exists(path)
-    local file = io.open(path)
-    return file ~= nil and file:close()
-end
+local scratch = dofile "tests/lua/scratch.lua"
+local temporary, read, exists = scratch.temporary, scratch.read, scratch.exists
 
 -- Runs a script with the rest of a command line: output, errors, exit status.
 local function run(command)
@@ -241,5 +224,5 @@ t.test("perplexity says what it cannot do", function()
     fails(("perplexity.lua demo '%s' --ctx none"):format(path), "--ctx needs a whole number")
 end)
 
-for _, path in ipairs(scratch) do os.remove(path) end
+scratch.clean()
 t.done()
