@@ -18,19 +18,24 @@
 
 static const char text[] = "the <s>moon\xE2\x96\x81 \n\n 123\xFF\xC3\xA9</s>";
 
+/* NULL if the engine refuses the file, which it does with an error that says why. */
+static engine *open_or_refuse(const engine_options *o) {
+    engine *g = NULL;
+    pl_error e;
+    pl_code code = engine_open(o, &g, &e);
+    CHECK((code == PL_OK) == (g != NULL));
+    if (code != PL_OK) fuzz_check_error(code, &e);
+    return g;
+}
+
 static void check_vocabulary(const char *path) {
     engine_options o = {.model = {.path = path, .vocab_only = true, .no_map = true}};
     encode_options all = {.special = true, .bos = true, .start = true, .eos = true};
-    engine *g = NULL;
+    engine *g = open_or_refuse(&o);
     id_list ids = {NULL, 0, 0};
     text_buffer back = {NULL, 0, 0};
     pl_error e;
-    pl_code code = engine_open(&o, &g, &e);
-    CHECK((code == PL_OK) == (g != NULL));
-    if (code != PL_OK) {
-        fuzz_check_error(code, &e);
-        return;
-    }
+    if (!g) return;
     const tokenizer *t = engine_model(g)->tok;
     tokenizer_info info = tokenizer_describe(t);
     const int32_t special[] = {info.bos, info.eos, info.unk, info.sep,
@@ -73,14 +78,8 @@ static void run(engine *g) {
 static void load(const char *path, kv_type kv) {
     engine_options o = {.model = {.path = path, .threads = 1, .kv = kv, .no_map = true},
                         .cache_bytes = CACHE_BYTES};
-    engine *g = NULL;
-    pl_error e;
-    pl_code code = engine_open(&o, &g, &e);
-    CHECK((code == PL_OK) == (g != NULL));
-    if (code != PL_OK) {
-        fuzz_check_error(code, &e);
-        return;
-    }
+    engine *g = open_or_refuse(&o);
+    if (!g) return;
     run(g);
     engine_close(g);
 }
