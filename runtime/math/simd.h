@@ -89,6 +89,8 @@ INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 INLINE float v_sum(vf a) {
     return sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)));
 }
+/* The largest lane, where none is a NaN. */
+INLINE float v_largest(vf a) { return _mm512_reduce_max_ps(a); }
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {
     return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
@@ -232,6 +234,12 @@ INLINE vf v_scale2(vf a, vf n) {
 INLINE vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
 
 INLINE float v_sum(vf a) { return sum_256(a); }
+/* The largest lane, where none is a NaN. */
+INLINE float v_largest(vf a) {
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {
     return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
