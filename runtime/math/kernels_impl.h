@@ -400,6 +400,7 @@ typedef struct {
     size_t kv_head, group; /* query heads per key/value head */
     const float *q;
     size_t q_stride;
+    float *max;     /* [n_rows * group]: the largest score of the span so far */
     float *records; /* [n_rows * group][record] */
     size_t record;
 } query_set;
@@ -462,8 +463,7 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
 }
 
 /* Turns scores of slots [begin, end) of n queries from the i-th into weights exp(score - max) and adds their sum; rescale: what
- * the values gathered so far are to be multiplied by: exp(old max - new max), exactly 1 if it stays. Step by step for all of
- * them: each waits long for its own. */
+ * the values gathered so far are to be multiplied by: exp(old max - new max), exactly 1 if it stays. */
 INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, size_t end, float *rescale) {
     enum { VECTORS = KV_TILE / VL };
     vf w[QUERIES][VECTORS], top[QUERIES];
@@ -480,25 +480,25 @@ INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, si
             top[k] = v_max(w[k][j], top[k]); /* passes over a NaN */
         }
     }
+    v_largest_each(top, n, max);
     UNROLL
-    for (size_t k = 0; k < n; k++) {
-        float old = record_of(s, i + k)[QUERY_MAX];
-        max[k] = v_largest(top[k]);
-        if (!(max[k] > old)) max[k] = old;
-        rescale[k] = max[k] > old ? exp_of(old - max[k]) : 1.0f;
+    for (size_t k = 0; k < n; k += VL) { /* a lane is a query */
+        size_t m = n - k < VL ? n - k : VL;
+        vf old = v_load_part(s->max + i + k, m), now = v_max(v_load_part(max + k, m), old);
+        v_store_part(s->max + i + k, now, m);
+        v_store_part(rescale + k, v_exp(v_sub(old, now)), m);
     }
     UNROLL
     for (size_t k = 0; k < n; k++) {
         float *record = record_of(s, i + k);
-        vf sum = v_zero();
+        vf sum = v_zero(), most = v_set1(s->max[i + k]);
         UNROLL
         for (size_t j = 0; j < VECTORS; j++) {
-            w[k][j] = v_exp(v_sub(w[k][j], v_set1(max[k]))); /* 0 for what is not seen */
+            w[k][j] = v_exp(v_sub(w[k][j], most)); /* 0 for what is not seen */
             v_store(record + QUERY_WEIGHTS + j * VL, w[k][j]);
             sum = v_add(sum, w[k][j]);
         }
-        record[QUERY_MAX] = max[k];
-        record[QUERY_SUM] = record[QUERY_SUM] * rescale[k] + v_sum(sum);
+        v_store(record + QUERY_SUM, v_fma(v_load(record + QUERY_SUM), v_set1(rescale[k]), sum));
     }
 }
 
@@ -589,15 +589,13 @@ static void attend_tile_q8_0(const query_set *s, const uint8_t *block, size_t i,
     attend_tile(KV_Q8_0, s, block, i, i_end, begin, end, ahead);
 }
 
-/* The span joins what lies to its left. */
-static void merge_span(size_t d_v, float *record) {
+/* A span with that maximum and sum joins what lies to its left. */
+INLINE void merge_span(size_t d_v, float *record, float right, float sum) {
     float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(d_v);
-    float left = record[QUERY_TOTAL_MAX], right = record[QUERY_MAX],
-          max = left > right ? left : right;
+    float left = record[QUERY_TOTAL_MAX], max = left > right ? left : right;
     float scale_left = exp_of(left - max), scale_right = exp_of(right - max);
     record[QUERY_TOTAL_MAX] = max;
-    record[QUERY_TOTAL_SUM] = record[QUERY_TOTAL_SUM] * scale_left +
-                              record[QUERY_SUM] * scale_right;
+    record[QUERY_TOTAL_SUM] = record[QUERY_TOTAL_SUM] * scale_left + sum * scale_right;
     for (size_t i = 0; i < d_v; i++) total[i] = total[i] * scale_left + acc[i] * scale_right;
 }
 
@@ -622,7 +620,8 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
                    .group = a->n_head / a->n_head_kv,
                    .q = q,
                    .q_stride = q_stride,
-                   .records = scratch,
+                   .max = scratch,
+                   .records = (float *)scratch + query_maxima_floats(a->n_head / a->n_head_kv),
                    .record = query_floats(a->d_v)};
     size_t value_floats = query_value_floats(a->d_v);
     range seen[ATTENTION_ROWS];
@@ -639,8 +638,8 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
     for (size_t span = seen[0].begin / KV_SPAN * KV_SPAN; span < last; span += KV_SPAN) {
         for (size_t i = 0; i < n_rows * s.group; i++) {
             float *record = record_of(&s, i);
-            record[QUERY_MAX] = -INFINITY;
-            record[QUERY_SUM] = 0;
+            s.max[i] = -INFINITY;
+            v_store(record + QUERY_SUM, v_zero());
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
         }
         for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) {
@@ -665,7 +664,8 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
         for (size_t r = 0; r < n_rows; r++) {
             range part = meet(seen[r], span, KV_SPAN);
             if (part.begin >= part.end) continue;
-            for (size_t h = 0; h < s.group; h++) merge_span(a->d_v, record_of(&s, r * s.group + h));
+            for (size_t i = r * s.group; i < (r + 1) * s.group; i++)
+                merge_span(a->d_v, record_of(&s, i), s.max[i], v_sum(v_load(record_of(&s, i) + QUERY_SUM)));
         }
     }
 
@@ -674,10 +674,8 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
         size_t head = kv_head * s.group + i % s.group;
         float *to = out + i / s.group * out_stride + head * a->d_v;
         if (a->sinks) { /* as a span of its own, whose values are zeros */
-            record[QUERY_MAX] = a->sinks[head];
-            record[QUERY_SUM] = 1;
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
-            merge_span(a->d_v, record);
+            merge_span(a->d_v, record, a->sinks[head], 1);
         }
         for (size_t d = 0; d < a->d_v; d++) to[d] = total[d] / record[QUERY_TOTAL_SUM];
     }

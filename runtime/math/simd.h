@@ -6,6 +6,7 @@
  *   VL                    floats per vector; it divides PACKED_ROWS, and 2 VL divides KV_TILE
  *   vf, vb, vm            a vector of floats; of bytes or whole numbers; a lane mask
  *   TILE_ROWS             rows of a matmul tile whose sums fit the registers
+ *   TILE_VECTORS          vectors of outputs of a tile of half as many rows; 1 unless VL is PACKED_ROWS
  *   QUERIES               queries of an attention tile, with two vectors of sums each
  *
  * Horizontal sums fold halves onto each other, always in the same tree. "_part" loads read n < VL
@@ -48,6 +49,7 @@ INLINE float sum_256(__m256 a) {
 
 #define VL 16
 #define TILE_ROWS 8
+#define TILE_VECTORS 2
 #define QUERIES 8
 typedef __m512 vf;
 typedef __m512i vb;
@@ -91,6 +93,27 @@ INLINE float v_sum(vf a) {
 }
 /* The largest lane, where none is a NaN. */
 INLINE float v_largest(vf a) { return _mm512_reduce_max_ps(a); }
+/* The same of each of n vectors, n up to QUERIES. */
+INLINE vf halves_max(vf a, vf b) { /* lanes i and i + 8 of a, then of b */
+    return _mm512_max_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+INLINE vf quarters_max(vf a, vf b) {
+    return _mm512_max_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+INLINE void v_largest_each(const vf *v, size_t n, float *out) {
+    if (n < QUERIES) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) out[i] = v_largest(v[i]);
+        return;
+    }
+    vf a = quarters_max(halves_max(v[0], v[1]), halves_max(v[2], v[3]));
+    vf b = quarters_max(halves_max(v[4], v[5]), halves_max(v[6], v[7]));
+    vf m = _mm512_max_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    m = _mm512_max_ps(m, _mm512_permute_ps(m, 0xb1));
+    /* now 128 bits hold the i-th of a twice, and the i-th of b twice */
+    m = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0), m);
+    _mm256_storeu_ps(out, _mm512_castps512_ps256(m));
+}
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {
     return _mm512_castsi512_ps(_mm512_max_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
@@ -185,6 +208,7 @@ INLINE vf v_load_e8m0(const uint8_t *p) {
 
 #define VL 8
 #define TILE_ROWS 4
+#define TILE_VECTORS 1
 #define QUERIES 4
 typedef __m256 vf;
 typedef __m256i vb;
@@ -239,6 +263,11 @@ INLINE float v_largest(vf a) {
     __m128 q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
     q = _mm_max_ps(q, _mm_movehl_ps(q, q));
     return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+/* The same of each of n vectors, n up to QUERIES. */
+INLINE void v_largest_each(const vf *v, size_t n, float *out) {
+    UNROLL
+    for (size_t i = 0; i < n; i++) out[i] = v_largest(v[i]);
 }
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {
