@@ -48,7 +48,9 @@ static void close_model(model_handle *m) {
     while (m->requests != NULL) bind_close_request(m->requests);
     while (m->caches != NULL) bind_close_cache(m->caches);
     m->engine = NULL;
-    if (g != NULL) engine_close(g);
+    if (g == NULL) return;
+    if (m->loop != NULL) loop_remove(m->loop, g);
+    engine_close(g);
 }
 
 static int model_close(lua_State *L) {
@@ -130,7 +132,7 @@ int bind_model_path(lua_State *L, const char **path) {
 int bind_load(lua_State *L) {
     static const char *const allowed[] = {
         "context", "threads", "kv_type", "cache_bytes", "state_interval", "deterministic", "mmap",
-        "preload", "repack", "vocab_only", "progress", NULL};
+        "preload", "repack", "vocab_only", "progress", "step_rows", "sequences", NULL};
     engine_options o = {.model.kv = KV_F16};
     bind_progress progress = {.L = L, .function = 4};
     bool shown = false; /* a host's own progress, which wants to know the end */
@@ -152,6 +154,8 @@ int bind_load(lua_State *L) {
             o.cache_bytes = (size_t)i;
         if (bind_integer_option(L, 2, "state_interval", 1, UINT32_MAX, &i))
             o.state_interval = (size_t)i;
+        if (bind_integer_option(L, 2, "step_rows", 1, STEP_ROWS_MAX, &i)) o.step_rows = (size_t)i;
+        if (bind_integer_option(L, 2, "sequences", 1, UINT32_MAX, &i)) o.sequences = (size_t)i;
         if (lua_getfield(L, 2, "kv_type") != LUA_TNIL) {
             const char *type = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
             if (!kv_type_named(type, &o.model.kv))
@@ -180,6 +184,7 @@ int bind_load(lua_State *L) {
     }
     luaL_checkstack(L, LUA_MINSTACK, NULL);
     code = engine_open(&o, &m->engine, &e);
+    if (code == PL_OK && (code = loop_add(bind_loop(L), m->engine, &e)) == PL_OK) m->loop = bind_loop(L);
     if (shown) {
         lua_pushvalue(L, 4);
         if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_pop(L, 1);
