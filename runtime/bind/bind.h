@@ -42,10 +42,6 @@
 #define ERROR_TYPE "perilune.error"
 #define SCRATCH_TYPE "perilune.scratch"
 
-/* The folder that the core's code lies in, in the registry: where the search for the bundled model
- * starts. */
-#define HOME_KEY "perilune.home"
-
 typedef struct cache_handle cache_handle;
 typedef struct request request;
 

@@ -6,15 +6,11 @@
 #include "bind/bind.h"
 
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "gguf/types.h"
 #include "perilune_lua.h"
-
-#define DEMO_LEVELS 6 /* folders above the core's own that are searched for the bundled model */
 
 /* ---- the handle ---- */
 
@@ -94,33 +90,13 @@ static bool is_file(const char *path) {
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/* Pushes the path of the bundled model: what PERILUNE_DEMO says, or what lies in the tree or beside
- * the installed program; nil when there is none. */
-static const char *push_demo_path(lua_State *L) {
-    static const char *const places[] = {"scripts/demo/demo.gguf", "share/perilune/demo.gguf"};
-    const char *given = getenv("PERILUNE_DEMO");
-    char folder[PATH_MAX];
-    if (given != NULL && *given != '\0') return lua_pushstring(L, given);
-    if (lua_getfield(L, LUA_REGISTRYINDEX, HOME_KEY) != LUA_TSTRING) return NULL;
-    snprintf(folder, sizeof folder, "%s", lua_tostring(L, -1));
-    for (int level = 0; level <= DEMO_LEVELS; level++) {
-        char *slash = strrchr(folder, '/');
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-            const char *path = lua_pushfstring(L, "%s/%s", folder, places[i]);
-            if (is_file(path)) return path;
-            lua_pop(L, 1);
-        }
-        if (slash == NULL) break;
-        *slash = '\0';
-    }
-    lua_pushnil(L);
-    return NULL;
-}
-
 int bind_model_path(lua_State *L, const char **path) {
+    char found[PATH_MAX];
     if (strcmp(*path, "demo") != 0 || is_file("demo")) return 0;
-    *path = push_demo_path(L); /* stays on the stack */
-    if (*path != NULL) return 0;
+    if (bundled_model(found, sizeof found)) {
+        *path = lua_pushstring(L, found); /* stays on the stack */
+        return 0;
+    }
     luaL_pushfail(L);
     lua_pushliteral(L, "demo: the bundled model was not found beside the program or its tree "
                        "(the environment variable PERILUNE_DEMO may name it)");
