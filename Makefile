@@ -41,7 +41,7 @@ ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf1
 endif
 
 CORE  := $(sort $(wildcard runtime/base/*.c runtime/gguf/*.c runtime/text/*.c runtime/math/*.c \
-         runtime/cache/*.c runtime/model/*.c runtime/decode/*.c))
+         runtime/cache/*.c runtime/model/*.c runtime/decode/*.c runtime/host/*.c))
 BIND  := $(sort $(wildcard runtime/bind/*.c))
 obj    = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 TESTS := $(sort $(wildcard tests/c/test_*.c))
@@ -51,7 +51,7 @@ FUZZ_SUPPORT := tests/fuzz/fuzz.c tests/fuzz/words.c
 TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS)) $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 
 .PHONY: all deps demo test bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
-all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so
+all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so $(BUILD)/lib/libperilune.a $(BUILD)/lib/libperilune.so $(BUILD)/host
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 	@mkdir -p $(@D)
@@ -61,6 +61,28 @@ $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
 $(BUILD)/libperilune.a: $(call obj,$(CORE) $(BIND))
 	@rm -f $@
 	@$(AR) rcs $@ $^
+
+# The libraries for hosts: only pl_* and luaopen_perilune_core can be seen. (The archive above is for the tests: it shows all.)
+SOVERSION := 0
+$(BUILD)/lib/libperilune.a: $(call obj,$(CORE) $(BIND))
+	@mkdir -p $(@D)
+	@echo "  AR    $@"
+	@$(CC) -r -nostdlib $^ -o $(BUILD)/lib/perilune.o
+	@$(shell $(CC) -print-prog-name=objcopy) --localize-hidden $(BUILD)/lib/perilune.o
+	@rm -f $@
+	@$(AR) rcs $@ $(BUILD)/lib/perilune.o
+	@rm -f $(BUILD)/lib/perilune.o
+$(BUILD)/lib/libperilune.so: $(call obj,$(CORE) $(BIND))
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) -shared -Wl,-soname,libperilune.so.$(SOVERSION) -Wl,-z,nodelete -Wl,--no-undefined $(LDFLAGS) $^ -o $@ $(LUA_LIBS) $(CORE_LIBS)
+	@ln -sf libperilune.so $@.$(SOVERSION)
+
+# The example of a host, against the public header and library alone.
+$(BUILD)/host: scripts/host.c $(BUILD)/lib/libperilune.a | $(BUILD)/.deps
+	@echo "  LINK  $@"
+	@$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -Iruntime $< $(LDFLAGS) \
+	    $(BUILD)/lib/libperilune.a -o $@ $(LUA_LIBS) $(CORE_LIBS)
 
 # Worker threads may outlive a lua_close: the module is never unloaded.
 $(BUILD)/lib/perilune/core.so: $(call obj,$(CORE) $(BIND))
@@ -148,6 +170,14 @@ install: all
 	install -m 755 $(BUILD)/lib/perilune/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune/core.so
 	install -m 644 lua/perilune/*.lua $(SHARE)/lua/5.4/perilune/
 	install -m 644 scripts/demo/demo.gguf $(SHARE)/perilune/demo.gguf
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
+	install -m 644 runtime/perilune.h runtime/perilune_lua.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(BUILD)/lib/libperilune.a $(DESTDIR)$(PREFIX)/lib/libperilune.a
+	install -m 755 $(BUILD)/lib/libperilune.so $(DESTDIR)$(PREFIX)/lib/libperilune.so.$(SOVERSION)
+	ln -sf libperilune.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libperilune.so
+	printf '%s\n' 'prefix=$(PREFIX)' 'Name: perilune' 'Description: a runtime for language models, scripted in Lua' \
+	    'Version: $(VERSION)' 'Requires: lua5.4' 'Requires.private: libpcre2-8' 'Libs: -L$${prefix}/lib -lperilune' \
+	    'Libs.private: -lm -ldl -lpthread' 'Cflags: -I$${prefix}/include' > $(DESTDIR)$(PREFIX)/lib/pkgconfig/perilune.pc
 
 clean:
 	rm -rf build

@@ -2,6 +2,7 @@
  * what comes out is one line of valid UTF-8: any message can go to a terminal or a script. */
 #include "base/error.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>

@@ -45,13 +45,15 @@
 typedef struct cache_handle cache_handle;
 typedef struct request request;
 
-typedef struct {
+typedef struct model_handle model_handle;
+struct model_handle {
     engine *engine;             /* NULL: closed */
-    loop *loop;                 /* that runs it */
+    model_handle *next, **at;   /* in the scheduler's list of open models; at is NULL outside of it */
+    loop **loop;                /* the scheduler's, of this moment */
     uint64_t charged; /* bytes of blocks in use when Lua's collector was last told of them */
     cache_handle *caches;       /* open ones */
     request *requests;
-} model_handle;
+};
 
 struct cache_handle {
     cache_node *node;           /* one reference; NULL: closed */
@@ -163,6 +165,11 @@ void bind_collect(lua_State *L);
 /* What a cache file of this model must match; it points into `build`. */
 #define BIND_BUILD_MAX 64
 pl_code bind_identity(engine *g, char build[BIND_BUILD_MAX], cache_identity *out, pl_error *e);
+/* Pushes the handle of a new model, closed; enters it, when its engine is there, into the state's list and loop. */
+model_handle *bind_new_model(lua_State *L);
+void bind_enter_model(lua_State *L, model_handle *m);
+/* Pushes the state's open handle of that engine: false, and nothing, when there is none. */
+bool bind_push_known_model(lua_State *L, const engine *g);
 /* Puts the bundled model's path, which stays on the stack, in place of "demo". Not 0: that many
  * results say that there is none. */
 int bind_model_path(lua_State *L, const char **path);
@@ -230,12 +237,17 @@ void bind_open_request(lua_State *L);
  * does not return: k is called, with ctx, where it would have. */
 void bind_wait(lua_State *L, int idx, lua_KFunction k, lua_KContext ctx);
 loop *bind_loop(lua_State *L);          /* that this state's models are run by */
-void bind_share_loop(lua_State *L, loop *engines); /* before a model is loaded: a host's, which outlives the state */
+void bind_share_loop(lua_State *L, loop *engines); /* the state's models are run by that one now; NULL: by its own */
+model_handle **bind_models(lua_State *L, loop ***engines); /* the list of open ones; where the loop is noted */
 int bind_priority(lua_State *L);        /* of the task that runs; 0 outside */
 /* What perilune.poll does: at most so many seconds. The number of live tasks. */
 size_t bind_poll(lua_State *L, double seconds);
 void bind_push_task_functions(lua_State *L); /* into the table on the top */
 void bind_open_tasks(lua_State *L);
+
+/* ---- host.c ---- */
+
+void bind_leave_host(lua_State *L);     /* the state ends */
 
 /* ---- stream.c ---- */
 

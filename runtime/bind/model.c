@@ -12,6 +12,8 @@
 #include "gguf/types.h"
 #include "perilune_lua.h"
 
+#define HANDLES_KEY "perilune.models"   /* open models by their handles, weakly */
+
 /* ---- the handle ---- */
 
 model_handle *bind_check_model(lua_State *L, int arg) {
@@ -45,8 +47,51 @@ static void close_model(model_handle *m) {
     while (m->caches != NULL) bind_close_cache(m->caches);
     m->engine = NULL;
     if (g == NULL) return;
-    if (m->loop != NULL) loop_remove(m->loop, g);
+    if (m->at != NULL) {
+        *m->at = m->next;
+        if (m->next != NULL) m->next->at = m->at;
+        m->at = NULL;
+        if (engine_holders(g) == 1) loop_remove(*m->loop, g);
+    }
     engine_close(g);
+}
+
+model_handle *bind_new_model(lua_State *L) {
+    model_handle *m = lua_newuserdatauv(L, sizeof *m, 0);
+    *m = (model_handle){0};
+    luaL_setmetatable(L, MODEL_TYPE);
+    return m;
+}
+
+void bind_enter_model(lua_State *L, model_handle *m) {
+    model_handle **list = bind_models(L, &m->loop);
+    pl_error e;
+    loop_remove(*m->loop, m->engine); /* once is enough */
+    if (loop_add(*m->loop, m->engine, &e) != PL_OK) {
+        close_model(m);
+        bind_fail(L, &e);
+    }
+    m->next = *list;
+    m->at = list;
+    if (m->next != NULL) m->next->at = &m->next;
+    *list = m;
+    lua_getfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
+    lua_pushvalue(L, -2);
+    lua_rawsetp(L, -2, m);
+    lua_pop(L, 1);
+}
+
+bool bind_push_known_model(lua_State *L, const engine *g) {
+    loop **engines;
+    model_handle *m = *bind_models(L, &engines);
+    while (m != NULL && m->engine != g) m = m->next;
+    if (m == NULL) return false;
+    lua_getfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
+    lua_rawgetp(L, -1, m);
+    lua_remove(L, -2);
+    if (!lua_isnil(L, -1)) return true;
+    lua_pop(L, 1); /* it waits for its finalizer */
+    return false;
 }
 
 static int model_close(lua_State *L) {
@@ -118,9 +163,7 @@ int bind_load(lua_State *L) {
 
     o.model.path = bind_path_arg(L, 1);
     lua_settop(L, 2);
-    model_handle *m = lua_newuserdatauv(L, sizeof *m, 0); /* 3 */
-    *m = (model_handle){0};
-    luaL_setmetatable(L, MODEL_TYPE);
+    model_handle *m = bind_new_model(L); /* 3 */
     lua_pushnil(L); /* 4: progress */
 
     if (bind_options_at(L, 2, "load", allowed)) {
@@ -160,7 +203,6 @@ int bind_load(lua_State *L) {
     }
     luaL_checkstack(L, LUA_MINSTACK, NULL);
     code = engine_open(&o, &m->engine, &e);
-    if (code == PL_OK && (code = loop_add(bind_loop(L), m->engine, &e)) == PL_OK) m->loop = bind_loop(L);
     if (shown) {
         lua_pushvalue(L, 4);
         if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_pop(L, 1);
@@ -169,6 +211,7 @@ int bind_load(lua_State *L) {
     if (code == PL_ERR_ARGUMENT) return bind_fail(L, &e);
     if (code != PL_OK) return bind_refused(L, &e);
     lua_pushvalue(L, 3);
+    bind_enter_model(L, m);
     step_collector(L, engine_model(m->engine)->n_bytes); /* models that were dropped go first */
     return 1;
 }
@@ -500,6 +543,19 @@ static int model_tostring(lua_State *L) {
     return 1;
 }
 
+/* The weak table of models by their handles. */
+static void make_handles(lua_State *L) {
+    if (lua_getfield(L, LUA_REGISTRYINDEX, HANDLES_KEY) != LUA_TTABLE) {
+        lua_newtable(L);
+        lua_createtable(L, 0, 1);
+        lua_pushliteral(L, "v");
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+        lua_setfield(L, LUA_REGISTRYINDEX, HANDLES_KEY);
+    }
+    lua_pop(L, 1);
+}
+
 void bind_open_model(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"encode", model_encode}, {"decode", model_decode}, {"piece", model_piece},
@@ -510,6 +566,7 @@ void bind_open_model(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__gc", model_close}, {"__close", model_close}, {"__tostring", model_tostring},
         {NULL, NULL}};
+    make_handles(L);
     luaL_newmetatable(L, MODEL_TYPE);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

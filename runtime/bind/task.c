@@ -42,6 +42,7 @@ typedef struct {
     size_t n_live, n_failed;    /* live; failed and nobody was told */
     uint64_t round;
     loop own, *engines;
+    model_handle *models;       /* open ones */
 } scheduler;
 
 static scheduler *push_scheduler(lua_State *L) {
@@ -257,7 +258,7 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
         bool stepped = loop_step(s->engines);
         if (g->r != NULL) retry_after_collection(L, g->r);
         if (tasks) retry_all(L, s);
-        if (moved || stepped) continue;
+        if (moved || stepped || reached(L, g)) continue; /* an interrupt ends what is waited for without a step */
         double wake = tasks ? until_wake(s) : INFINITY, own = g->r == NULL && g->list == 0 ? g->time - loop_clock() : INFINITY;
         if (own < wake) wake = own;
         if (isinf(wake))
@@ -596,11 +597,25 @@ static int task_tostring(lua_State *L) {
 static int scheduler_gc(lua_State *L) {
     scheduler *s = lua_touserdata(L, 1);
     if (s->n_failed > 0) lua_warning(L, "perilune: a task failed, and nobody joined it", 0);
+    bind_leave_host(L);
     loop_free(&s->own);
     return 0;
 }
 
-void bind_share_loop(lua_State *L, loop *engines) { get_scheduler(L)->engines = engines; }
+model_handle **bind_models(lua_State *L, loop ***engines) {
+    scheduler *s = get_scheduler(L);
+    *engines = &s->engines;
+    return &s->models;
+}
+
+void bind_share_loop(lua_State *L, loop *engines) {
+    scheduler *s = get_scheduler(L);
+    s->engines = engines ? engines : &s->own;
+    for (model_handle *m = s->models; m != NULL && engines == NULL; m = m->next) {
+        pl_error e;
+        if (m->engine != NULL && loop_add(&s->own, m->engine, &e) != PL_OK) bind_fail(L, &e);
+    }
+}
 
 void bind_open_tasks(lua_State *L) {
     static const luaL_Reg methods[] = {{"join", task_join}, {"cancel", task_cancel}, {NULL, NULL}};

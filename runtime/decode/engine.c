@@ -36,6 +36,7 @@ typedef enum { STAGE_NONE, STAGE_ROWS, STAGE_LOGITS } step_stage;
 typedef enum { FLIGHT_NONE, FLIGHT_ASKED, FLIGHT_OVER } flight_state;
 
 struct engine {
+    size_t holders;
     model *m;
     cache_store *store;
     forward_scratch *scratch;
@@ -111,6 +112,7 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
     engine *g = mem_zalloc(sizeof *g);
     pl_code rc;
     if (!g) return pl_fail(e, PL_ERR_MEMORY, "no memory for an engine");
+    g->holders = 1;
     pthread_mutex_init(&g->lock, NULL);
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);
@@ -145,8 +147,15 @@ fail:
     return rc;
 }
 
+engine *engine_hold(engine *g) {
+    g->holders++;
+    return g;
+}
+
+size_t engine_holders(const engine *g) { return g->holders; }
+
 void engine_close(engine *g) {
-    if (!g) return;
+    if (!g || --g->holders > 0) return;
     assert(!g->jobs);
     if (g->stage != STAGE_NONE) {
         atomic_fetch_add(&g->stop, 1);

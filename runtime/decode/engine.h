@@ -32,7 +32,11 @@ typedef struct {
 #define SEQUENCES_DEFAULT 256
 
 pl_code engine_open(const engine_options *o, engine **out, pl_error *e);
-void engine_close(engine *g); /* all jobs must have been closed; nodes may live on */
+/* An engine is counted: opened with one holder, each of whom closes it. With the last, all jobs must have been closed; nodes may
+ * live on. */
+engine *engine_hold(engine *g);
+size_t engine_holders(const engine *g);
+void engine_close(engine *g);
 model *engine_model(engine *g);
 cache_store *engine_store(engine *g);
 

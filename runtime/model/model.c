@@ -126,8 +126,9 @@ pl_code model_load(const model_options *o, model **out, pl_error *e) {
     pthread_mutex_lock(&loading);
     shared_model *s = known ? loaded : NULL;
     while (s && !same_model(&s->id, &id)) s = s->next;
-    if (s) s->refs++, *out = s->m;
-    else rc = load_new(o, &id, out, e);
+    if (!s) rc = load_new(o, &id, out, e);
+    else if (o->progress && !o->progress(o->user, 1)) rc = pl_fail(e, PL_ERR_CANCELLED, "%s: loading was cancelled", o->path);
+    else s->refs++, *out = s->m;
     pthread_mutex_unlock(&loading);
     return rc;
 }
