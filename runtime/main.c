@@ -129,8 +129,18 @@ static bool call(lua_State *L, int n) {
     return false;
 }
 
+/* After a script: errors of tasks that nobody was told of. */
+static bool finish_tasks(lua_State *L) {
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+    if (lua_getfield(L, -1, "perilune.core") != LUA_TTABLE) return lua_pop(L, 2), true;
+    lua_getfield(L, -1, "finish");
+    bool ok = call(L, 0);
+    lua_pop(L, 2);
+    return ok;
+}
+
 static bool run_loaded(lua_State *L, int status, int n_args) {
-    if (status == LUA_OK) return call(L, n_args);
+    if (status == LUA_OK) return call(L, n_args) && finish_tasks(L);
     report(lua_tostring(L, -1));
     return false;
 }
@@ -151,7 +161,7 @@ static bool run_file(lua_State *L, const char *path) { /* NULL: standard input *
         report(lua_tostring(L, -1));
         return false;
     }
-    return call(L, push_args(L));
+    return call(L, push_args(L)) && finish_tasks(L);
 }
 
 static bool run_string(lua_State *L, const char *code, const char *name) {
