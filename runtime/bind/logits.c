@@ -102,7 +102,7 @@ static int logits_tostring(lua_State *L) {
 /* l:argmax() --> id */
 static int method_argmax(lua_State *L) {
     logits *l = check_logits(L, 1);
-    lua_pushinteger(L, logits_argmax(l->l, l->n));
+    lua_pushinteger(L, logits_argmax(l->math, l->l, l->n));
     return 1;
 }
 
