@@ -169,3 +169,50 @@ int32_t logits_draw(const kernels *math, const float *l, size_t n, const int32_t
     if (l[last] > -INFINITY) return (int32_t)last;
     return logits_argmax(math, l, n);
 }
+
+/* ---- probabilities ---- */
+
+void logits_probs(const kernels *math, const float *l, size_t n, float *p) {
+    float max = math->max(l, n);
+    if (isinf(max)) {
+        for (size_t i = 0; i < n; i++) p[i] = max > 0 && l[i] == max ? 1 : 0;
+        return;
+    }
+    math->exp(l, n, max, p);
+    math->scale(p, n, (float)(1 / math->sum_exp(l, n, max)));
+}
+
+/* Of one chunk: four sums side by side. */
+static double chunk_sum(const float *p, size_t n) {
+    double sum[4] = {0};
+    for (size_t i = 0; i < n; i++) sum[i % 4] += (double)p[i];
+    return sum[0] + sum[1] + sum[2] + sum[3];
+}
+
+double probs_sum(const float *p, size_t n, int32_t *negative) {
+    double sum = 0;
+    *negative = -1;
+    for (size_t i = 0; i < n; i += CHUNK) sum += chunk_sum(p + i, part(n, i, CHUNK));
+    for (size_t i = 0; i < n && *negative < 0; i++)
+        if (p[i] < 0) *negative = (int32_t)i;
+    return sum;
+}
+
+int32_t probs_draw(const float *p, size_t n, double sum, double u) {
+    double goal = u * sum, before = 0;
+    size_t at = 0, last = 0;
+    for (; at + CHUNK < n; at += CHUNK) {
+        double next = before + chunk_sum(p + at, CHUNK);
+        if (next > goal) break;
+        before = next;
+    }
+    for (size_t i = at; i < n; i++) {
+        if (!(p[i] > 0)) continue;
+        last = i;
+        before += (double)p[i];
+        if (before > goal) return (int32_t)i;
+    }
+    while (last > 0 && !(p[last] > 0)) last--;
+    for (size_t i = at; i-- > 0 && !(p[last] > 0);) last = i; /* rounding: the last one that there is */
+    return (int32_t)last;
+}

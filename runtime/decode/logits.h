@@ -32,6 +32,15 @@ size_t logits_top(const kernels *math, const float *l, size_t n, size_t k, int32
  * argmax when there are no probabilities. ids [n_ids], ascending: all that are not masked, to be faster; NULL: not known. */
 int32_t logits_draw(const kernels *math, const float *l, size_t n, const int32_t *ids, size_t n_ids, double u);
 
+/* ---- probabilities [n], which need not sum to 1 ---- */
+
+/* exp(l) normalised; masked ids, or all when all are masked, get 0. */
+void logits_probs(const kernels *math, const float *l, size_t n, float *p);
+/* Their sum; *negative: the first id below 0, or -1. */
+double probs_sum(const float *p, size_t n, int32_t *negative);
+/* The id that u, in [0, 1), falls on; the sum is above 0, and none is negative. */
+int32_t probs_draw(const float *p, size_t n, double sum, double u);
+
 /* Heaps of candidates over l: the worst at the root when `worst` is set (to keep the best), else the best. */
 void logits_sift(const float *l, int32_t *heap, size_t n, size_t i, bool worst);
 void logits_heapify(const float *l, int32_t *heap, size_t n, bool worst);

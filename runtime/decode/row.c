@@ -8,15 +8,18 @@
 #include "base/mem.h"
 
 pl_code row_scratch_reserve(row_scratch *s, size_t n, pl_error *e) {
+    row_scratch more = {.n = n};
     if (n <= s->n) return PL_OK;
+    more.order = mem_array(n, sizeof *more.order);
+    more.keys = mem_array(n, sizeof *more.keys);
+    more.counts = mem_zarray(n, sizeof *more.counts);
+    if (!more.order || !more.keys || !more.counts) {
+        row_scratch_free(&more);
+        return pl_fail(e, PL_ERR_MEMORY, "no memory to sample from %zu tokens", n);
+    }
     row_scratch_free(s);
-    s->order = mem_array(n, sizeof *s->order);
-    s->keys = mem_array(n, sizeof *s->keys);
-    s->counts = mem_zarray(n, sizeof *s->counts);
-    s->n = n;
-    if (s->order && s->keys && s->counts) return PL_OK;
-    row_scratch_free(s);
-    return pl_fail(e, PL_ERR_MEMORY, "no memory to sample from %zu tokens", n);
+    *s = more;
+    return PL_OK;
 }
 
 void row_scratch_free(row_scratch *s) {
