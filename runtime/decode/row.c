@@ -273,8 +273,10 @@ void row_xtc(logits_row *r, double threshold) {
 }
 
 void row_mirostat(logits_row *r, double mu) {
-    double z = row_logsumexp(r);
-    if (isfinite(z)) keep_from(r, z - mu * log(2));
+    double z = row_logsumexp(r), least = z - mu * log(2);
+    if (!isfinite(z)) return;
+    if ((double)row_max(r) < least) row_greedy(r); /* none is: the best */
+    else keep_from(r, least);
 }
 
 void row_mirostat_zipf(logits_row *r, double mu, size_t m) {
