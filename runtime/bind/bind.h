@@ -56,13 +56,15 @@ typedef struct request request;
 
 /* A row of logits or probabilities. It needs no model: a row outlives its own. */
 typedef struct float_pool float_pool;
-typedef struct {
+typedef struct row_handle row_handle;
+struct row_handle {
     logits_row row;             /* row.l NULL: closed */
     float_pool *pool;           /* of its state, where its floats come from */
+    row_handle *next, **at;     /* in the pool's list of those that are open; at is NULL outside of it */
     double logsumexp;
     bool summed;                /* logsumexp is known */
     bool lent;                  /* its floats are somebody else's */
-} row_handle;
+};
 
 /* A set of token ids. */
 typedef struct {

@@ -20,6 +20,7 @@ struct float_pool {
         buffer *first;
     } sizes[POOL_SIZES];
     size_t idle;            /* bytes */
+    row_handle *open;       /* rows with floats of this pool */
     row_scratch scratch;
     bool closed;
 };
@@ -37,9 +38,13 @@ static void empty_size(float_pool *p, size_t i) {
     p->sizes[i].n = 0;
 }
 
+static void close_row(row_handle *h);
+
+/* Rows that finalizers make while their state is closing have none themselves: the pool, which goes last, closes them. */
 static int pool_gc(lua_State *L) {
     float_pool *p = luaL_testudata(L, 1, FLOATS_TYPE);
     if (p == NULL) return 0;
+    while (p->open != NULL) close_row(p->open);
     for (size_t i = 0; i < POOL_SIZES; i++) empty_size(p, i);
     row_scratch_free(&p->scratch);
     p->closed = true;
@@ -101,6 +106,7 @@ static float *take(lua_State *L, float_pool *p, size_t n) {
 static row_handle *new_handle(lua_State *L, const char *type) {
     row_handle *h = lua_newuserdatauv(L, sizeof *h, 0);
     h->row.l = NULL;
+    h->at = NULL;
     h->summed = h->lent = false;
     lua_getfield(L, LUA_REGISTRYINDEX, FLOATS_TYPE ".pool");
     h->pool = lua_touserdata(L, -1);
@@ -119,6 +125,10 @@ row_handle *bind_new_row(lua_State *L, const char *type, const kernels *math, si
     row_handle *h = new_handle(L, type);
     reserve_scratch(L, h->pool, n);
     row_open(&h->row, math, take(L, h->pool, n), n, &h->pool->scratch);
+    h->next = h->pool->open;
+    h->at = &h->pool->open;
+    if (h->next != NULL) h->next->at = &h->next;
+    h->pool->open = h;
     return h;
 }
 
@@ -130,9 +140,7 @@ row_handle *bind_lend_logits(lua_State *L, const kernels *math, float *l, size_t
     return h;
 }
 
-void bind_take_back(row_handle *h) {
-    h->row.l = NULL;
-}
+void bind_take_back(row_handle *h) { h->row.l = NULL; }
 
 row_handle *bind_test_row(lua_State *L, int idx, const char *type) {
     return luaL_testudata(L, idx, type);
@@ -156,14 +164,22 @@ row_handle *bind_check_row(lua_State *L, int arg, const char *type) {
     return h;
 }
 
-int bind_close_row(lua_State *L) {
-    row_handle *h = luaL_testudata(L, 1, LOGITS_TYPE);
-    float *l;
-    if (h == NULL) h = luaL_testudata(L, 1, PROBS_TYPE);
-    if (h == NULL) bind_arg_error(L, 1, "a row expected, got %s", bind_describe(L, 1));
-    l = h->row.l;
+static void close_row(row_handle *h) {
+    float *l = h->row.l;
+    if (h->at != NULL) {
+        *h->at = h->next;
+        if (h->next != NULL) h->next->at = h->at;
+        h->at = NULL;
+    }
     h->row.l = NULL;
     if (l != NULL && !h->lent) give_back(h->pool, l, h->row.n);
+}
+
+int bind_close_row(lua_State *L) {
+    row_handle *h = luaL_testudata(L, 1, LOGITS_TYPE);
+    if (h == NULL) h = luaL_testudata(L, 1, PROBS_TYPE);
+    if (h == NULL) bind_arg_error(L, 1, "a row expected, got %s", bind_describe(L, 1));
+    close_row(h);
     return 0;
 }
 

@@ -262,6 +262,7 @@ typedef struct {
     model_handle *model;    /* whose texts it was made with; NULL: of none */
     size_t length;          /* of the cache that the last row stood behind */
     bool looks_back;        /* a stage wants to know that cache */
+    bool closed;            /* collected, and yet called by another's finalizer */
 } filter;
 
 enum { FILTER_OPTIONS = 1 }; /* its user value: its own copy of them */
@@ -269,6 +270,7 @@ enum { FILTER_OPTIONS = 1 }; /* its user value: its own copy of them */
 static filter *check_filter(lua_State *L, int arg) {
     filter *f = luaL_testudata(L, arg, SAMPLER_TYPE);
     if (f == NULL) bind_arg_error(L, arg, "a sampler expected, got %s", bind_describe(L, arg));
+    if (f->closed) bind_closed_arg(L, arg, "sampler");
     return f;
 }
 
@@ -372,6 +374,7 @@ static int filter_gc(lua_State *L) {
     if (f == NULL) return 0;
     sampler_free(f->s);
     f->s = NULL;
+    f->closed = true;
     return 0;
 }
 
