@@ -3,19 +3,17 @@
 
 #include <string.h>
 
-static void philox4x32(uint32_t c[4], uint32_t k0, uint32_t k1) {
+/* The four words for a key and a counter (position, stream). */
+static inline void philox(uint64_t key, uint64_t position, uint32_t stream, uint32_t out[4]) {
+    uint32_t c0 = (uint32_t)position, c1 = (uint32_t)(position >> 32), c2 = stream, c3 = 0;
+    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
     for (int round = 0; round < 10; round++) {
-        uint64_t a = (uint64_t)0xD2511F53u * c[0], b = (uint64_t)0xCD9E8D57u * c[2];
-        uint32_t next[4] = {(uint32_t)(b >> 32) ^ c[1] ^ k0, (uint32_t)b, (uint32_t)(a >> 32) ^ c[3] ^ k1, (uint32_t)a};
-        memcpy(c, next, sizeof next);
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        uint64_t a = (uint64_t)0xD2511F53u * c0, b = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(b >> 32) ^ c1 ^ k0, c1 = (uint32_t)b;
+        c2 = (uint32_t)(a >> 32) ^ c3 ^ k1, c3 = (uint32_t)a;
+        k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }
-}
-
-static void philox(uint64_t seed, uint64_t position, uint32_t stream, uint32_t out[4]) {
-    out[0] = (uint32_t)position, out[1] = (uint32_t)(position >> 32), out[2] = stream, out[3] = 0;
-    philox4x32(out, (uint32_t)seed, (uint32_t)(seed >> 32));
+    out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
 uint64_t philox_bits(uint64_t seed, uint64_t position, random_stream s) {
@@ -52,8 +50,8 @@ void rng_subset(rng *r, size_t n, size_t m, uint64_t *bits) {
     memset(bits, 0, (n + 63) / 64 * sizeof *bits);
     for (size_t i = 0; i < n && m > 0; i++) {
         if (i % 4 == 0) philox(own.key, i / 4, STREAM_RNG, words);
-        if ((uint64_t)words[i % 4] * (n - i) >> 32 >= m) continue;
-        bits[i / 64] |= (uint64_t)1 << i % 64;
-        m--;
+        uint64_t taken = (uint64_t)words[i % 4] * (n - i) >> 32 < m; /* no branch: nobody could predict it */
+        bits[i / 64] |= taken << i % 64;
+        m -= taken;
     }
 }
