@@ -60,7 +60,7 @@ typedef struct row_handle row_handle;
 struct row_handle {
     logits_row row;             /* row.l NULL: closed */
     float_pool *pool;           /* of its state, where its floats come from */
-    row_handle *next, **at;     /* in the pool's list of those that are open; at is NULL outside of it */
+    row_handle *next, **at;     /* in the pool's list of open ones; at is NULL outside of it */
     double logsumexp;
     bool summed;                /* logsumexp is known */
     bool lent;                  /* its floats are somebody else's */
@@ -214,8 +214,9 @@ void bind_open_cache(lua_State *L);
 
 /* Pushes an open row of n floats, whose values are up to the caller. May run finalizers. */
 row_handle *bind_new_row(lua_State *L, const char *type, const kernels *math, size_t n);
-/* Pushes logits over floats [n] that belong to the caller, so that a script may read and change them in
- * place, until bind_take_back; afterwards they are closed for the script. The row knows what is left. */
+/* Pushes logits over floats [n] that belong to the caller, so that a script may read and change
+ * them in place, until bind_take_back; afterwards they are closed for the script. The row knows
+ * what is left. */
 row_handle *bind_lend_logits(lua_State *L, const kernels *math, float *l, size_t n);
 void bind_take_back(row_handle *h);
 row_handle *bind_check_row(lua_State *L, int arg, const char *type); /* an open one */
@@ -232,9 +233,10 @@ int bind_logits_of(lua_State *L);       /* perilune.logits */
 void bind_open_logits(lua_State *L);
 int bind_probs(lua_State *L);           /* l:probs() */
 void bind_open_probs(lua_State *L);
-/* a + weight b for two rows of `type` at 1 and 2: pushes the sum, as long as the longer one; what one of
- * them lacks is `missing` in it. */
-int bind_sum_rows(lua_State *L, const char *type, const char *operation, float weight, float missing);
+/* a + weight b for two rows of `type` at 1 and 2: pushes the sum, as long as the longer one. With a
+ * `missing` of -INFINITY, ids that one of them lacks are masked in it. */
+int bind_sum_rows(lua_State *L, const char *type, const char *operation, float weight,
+                  float missing);
 /* x * a or a * x: pushes a copy, and says by what it is to be multiplied. */
 row_handle *bind_copy_for_product(lua_State *L, const char *type, float *by);
 
@@ -242,7 +244,8 @@ row_handle *bind_copy_for_product(lua_State *L, const char *type, float *by);
 
 id_set *bind_new_set(lua_State *L, size_t n);           /* pushes an empty one */
 void bind_count_set(id_set *s);                         /* after its bits were set */
-/* The bits of the set, id, or list of ids at arg, all below n: [(n + 63) / 64], anchored on the stack. */
+/* The bits of the set, id, or list of ids at arg, all below n: [(n + 63) / 64], anchored on the
+ * stack. */
 const uint64_t *bind_bits(lua_State *L, int arg, const char *name, size_t n);
 int bind_set(lua_State *L);             /* model:set */
 void bind_open_set(lua_State *L);
@@ -265,9 +268,10 @@ void bind_open_rng(lua_State *L);
         "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_breakers", \
         "mirostat", "mirostat_tau", "mirostat_eta", "mirostat_m", "logit_bias", "banned_tokens",  \
         "samplers", "seed", "rng"
-/* Reads them from the table at t, over a vocabulary of n_vocab (0: not known yet; then ids are not looked
- * at). Memory that *o points into stays on the stack. m knows the pieces of dry_breakers; it may be NULL.
- * Returns whether the seed means something: one was given, or is needed, and then made. */
+/* Reads them from the table at t, over a vocabulary of n_vocab (0: not known yet; then ids are not
+ * looked at). Memory that *o points into stays on the stack. m knows the pieces of dry_breakers; it
+ * may be NULL. Returns whether the seed means something: one was given, or is needed, and then
+ * made. */
 bool bind_read_sampling(lua_State *L, int t, model_handle *m, size_t n_vocab, sampler_options *o);
 int bind_sampler(lua_State *L);         /* perilune.sampler */
 int bind_penalties(lua_State *L);       /* l:penalties, l:dry */

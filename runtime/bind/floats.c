@@ -1,26 +1,29 @@
-/* floats.c: where rows of logits and probabilities get their floats. A row takes them from its state's pool and gives them
- * back when it is closed or collected: a script that makes a row per token reuses a few. Lua's collector does not see them,
- * and is told of those that had to be allocated (as if Lua had), so that rows which a script drops come back in time. */
+/* floats.c: where rows of logits and probabilities get their floats. A row takes them from its
+ * state's pool and gives them back when it is closed or collected: a script that makes a row per
+ * token reuses a few. Lua's collector does not see them, and is told of those that had to be
+ * allocated (as if Lua had), so that rows which a script drops come back in time. */
 #include "bind/bind.h"
 
 #include "base/checked.h"
 #include "base/mem.h"
 
-#define POOL_BYTES ((size_t)64 << 20)   /* most that lies idle in a state's pool */
-#define POOL_SIZES 8                    /* lengths of rows that it keeps apart */
+#define POOL_BYTES ((size_t)64 << 20) /* most that lies idle in a state's pool */
+#define POOL_SIZES 8                  /* lengths of rows that it keeps apart */
 
 /* What lies in front of a row's floats, in its own cache line. */
 typedef struct buffer buffer;
-struct buffer { buffer *next; };
+struct buffer {
+    buffer *next;
+};
 #define HEADER MEM_ALIGN
 
 struct float_pool {
     struct {
-        size_t n;           /* floats of a row; 0: free for another length */
+        size_t n; /* floats of a row; 0: free for another length */
         buffer *first;
     } sizes[POOL_SIZES];
-    size_t idle;            /* bytes */
-    row_handle *open;       /* rows with floats of this pool */
+    size_t idle;      /* bytes */
+    row_handle *open; /* rows with floats of this pool */
     row_scratch scratch;
     bool closed;
 };
@@ -40,7 +43,8 @@ static void empty_size(float_pool *p, size_t i) {
 
 static void close_row(row_handle *h);
 
-/* Rows that finalizers make while their state is closing have none themselves: the pool, which goes last, closes them. */
+/* Rows that finalizers make while their state is closing have none themselves: the pool, which goes
+ * last, closes them. */
 static int pool_gc(lua_State *L) {
     float_pool *p = luaL_testudata(L, 1, FLOATS_TYPE);
     if (p == NULL) return 0;

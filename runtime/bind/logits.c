@@ -1,13 +1,16 @@
-/* logits.c: one row of logits as a Lua value, indexed by token id, from 0. What goes over the vocabulary runs in C: the
- * methods here check what they were given and call decode/logits.h and decode/row.h. Methods that change a row return it, so
- * that they chain; operators make new ones. Where its floats lie is floats.c's affair. */
+/* logits.c: one row of logits as a Lua value, indexed by token id, from 0. What goes over the
+ * vocabulary runs in C: the methods here check what they were given and call decode/logits.h and
+ * decode/row.h. Methods that change a row return it, so that they chain; operators make new ones.
+ * Where its floats lie is floats.c's affair. */
 #include "bind/bind.h"
 
 #include <float.h>
 #include <limits.h>
 #include <string.h>
 
-static row_handle *check_logits(lua_State *L, int arg) { return bind_check_row(L, arg, LOGITS_TYPE); }
+static row_handle *check_logits(lua_State *L, int arg) {
+    return bind_check_row(L, arg, LOGITS_TYPE);
+}
 
 void bind_push_logits(lua_State *L, request *r, size_t i) {
     size_t n = bind_vocab(L, r->model);
@@ -25,8 +28,8 @@ int bind_logits_of(lua_State *L) {
     n = luaL_len(L, 1);
     if (n < 0 || n > INT_MAX / 2) bind_arg_error(L, 1, "a list of %I caches is too long", n);
     lua_createtable(L, (int)n, 0); /* 2: the caches, held here, whatever becomes of the list */
-    cache_handle **caches = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *caches, 0);      /* 3 */
-    bind_rows *rows = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *rows, 0);              /* 4 */
+    cache_handle **caches = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *caches, 0); /* 3 */
+    bind_rows *rows = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *rows, 0);         /* 4 */
     for (lua_Integer i = 1; i <= n; i++) {
         lua_geti(L, 1, i);
         caches[i - 1] = bind_test_cache(L, -1);
@@ -87,9 +90,11 @@ static int logits_newindex(lua_State *L) {
     logits_row *r = changing(L);
     int32_t id;
     if (lua_type(L, 2) != LUA_TNUMBER)
-        bind_raise(L, PL_ERR_ARGUMENT, "logits have no field %s: l[id] = number is allowed", bind_describe(L, 2));
+        bind_raise(L, PL_ERR_ARGUMENT, "logits have no field %s: l[id] = number is allowed",
+                   bind_describe(L, 2));
     id = bind_id_arg(L, 2, r->n);
-    r->l[id] = (float)bind_number_arg(L, 3, -HUGE_VAL, FLT_MAX, "a number, or -math.huge,", "the logit");
+    r->l[id] =
+        (float)bind_number_arg(L, 3, -HUGE_VAL, FLT_MAX, "a number, or -math.huge,", "the logit");
     row_changed(r);
     return 0;
 }
@@ -101,8 +106,10 @@ static int logits_len(lua_State *L) {
 
 static int logits_tostring(lua_State *L) {
     row_handle *h = bind_test_row(L, 1, LOGITS_TYPE);
-    if (h == NULL || h->row.l == NULL) lua_pushliteral(L, "logits (closed)");
-    else lua_pushfstring(L, "logits (%I tokens)", (lua_Integer)h->row.n);
+    if (h == NULL || h->row.l == NULL)
+        lua_pushliteral(L, "logits (closed)");
+    else
+        lua_pushfstring(L, "logits (%I tokens)", (lua_Integer)h->row.n);
     return 1;
 }
 
@@ -214,11 +221,12 @@ static int method_sample(lua_State *L) {
 
 /* ---- arithmetic ---- */
 
-int bind_sum_rows(lua_State *L, const char *type, const char *operation, float weight, float missing) {
+int bind_sum_rows(lua_State *L, const char *type, const char *operation, float weight,
+                  float missing) {
     row_handle *a = bind_test_row(L, 1, type), *b = bind_test_row(L, 2, type);
     if (a == NULL || b == NULL)
-        bind_raise(L, PL_ERR_ARGUMENT, "%s %s %s: both must be %s", bind_describe(L, 1), operation, bind_describe(L, 2),
-                   type + sizeof "perilune." - 1);
+        bind_raise(L, PL_ERR_ARGUMENT, "%s %s %s: both must be %s", bind_describe(L, 1), operation,
+                   bind_describe(L, 2), type + sizeof "perilune." - 1);
     bind_row_open(L, a);
     bind_row_open(L, b);
     size_t common = a->row.n < b->row.n ? a->row.n : b->row.n, n = a->row.n + b->row.n - common;
@@ -238,8 +246,8 @@ static int logits_sub(lua_State *L) { return bind_sum_rows(L, LOGITS_TYPE, "-", 
 row_handle *bind_copy_for_product(lua_State *L, const char *type, float *by) {
     int row = bind_test_row(L, 1, type) != NULL ? 1 : 2;
     if (lua_type(L, 3 - row) != LUA_TNUMBER)
-        bind_raise(L, PL_ERR_ARGUMENT, "%s * %s: a number is allowed beside %s", bind_describe(L, 1), bind_describe(L, 2),
-                   type + sizeof "perilune." - 1);
+        bind_raise(L, PL_ERR_ARGUMENT, "%s * %s: a number is allowed beside %s",
+                   bind_describe(L, 1), bind_describe(L, 2), type + sizeof "perilune." - 1);
     *by = (float)bind_number_arg(L, 3 - row, -FLT_MAX, FLT_MAX, "a finite number", "the factor");
     bind_check_row(L, row, type);
     row_handle *copy = copy_row(L, row, type);
@@ -264,7 +272,9 @@ static int itself(lua_State *L) {
 static int method_add(lua_State *L) {
     row_handle *other = check_logits(L, 2);
     logits_row *r = changing(L);
-    double weight = lua_isnoneornil(L, 3) ? 1 : bind_number_arg(L, 3, -FLT_MAX, FLT_MAX, "a finite number", "the weight");
+    double weight = lua_isnoneornil(L, 3)
+                        ? 1
+                        : bind_number_arg(L, 3, -FLT_MAX, FLT_MAX, "a finite number", "the weight");
     size_t n = other->row.n < r->n ? other->row.n : r->n;
     r->math->logits_add(r->l, other->row.l, n, (float)weight);
     if (n < r->n) r->math->logits_keep(r->l + n, r->n - n, NAN);
@@ -273,7 +283,8 @@ static int method_add(lua_State *L) {
 }
 
 static int method_scale(lua_State *L) {
-    row_scale(changing(L), (float)bind_number_arg(L, 2, -FLT_MAX, FLT_MAX, "a finite number", "the factor"));
+    row_scale(changing(L),
+              (float)bind_number_arg(L, 2, -FLT_MAX, FLT_MAX, "a finite number", "the factor"));
     return itself(L);
 }
 
@@ -281,7 +292,9 @@ static int method_scale(lua_State *L) {
 
 static int method_temperature(lua_State *L) {
     logits_row *r = changing(L);
-    row_temperature(r, (float)bind_number_arg(L, 2, 0, FLT_MAX, "a number of at least 0", "the temperature"), false);
+    row_temperature(
+        r, (float)bind_number_arg(L, 2, 0, FLT_MAX, "a number of at least 0", "the temperature"),
+        false);
     return itself(L);
 }
 
@@ -291,7 +304,8 @@ static int method_dynatemp(lua_State *L) {
     const char *allowed = "a number of at least 0";
     double t = bind_number_arg(L, 2, 0, FLT_MAX, allowed, "the temperature");
     double range = bind_number_arg(L, 3, 0, FLT_MAX, allowed, "the range");
-    double exponent = lua_isnoneornil(L, 4) ? 1 : bind_number_arg(L, 4, 0, FLT_MAX, allowed, "the exponent");
+    double exponent =
+        lua_isnoneornil(L, 4) ? 1 : bind_number_arg(L, 4, 0, FLT_MAX, allowed, "the exponent");
     row_dynamic_temperature(r, (float)t, (float)range, (float)exponent, false);
     return itself(L);
 }
@@ -304,7 +318,8 @@ static int method_top_k(lua_State *L) {
 
 /* A part of all probability, as an argument: as a float, it is not 0. */
 static double mass_arg(lua_State *L) {
-    return (double)(float)bind_number_arg(L, 2, (double)FLT_MIN, 1, "a number above 0, up to 1,", "p");
+    return (double)(float)bind_number_arg(L, 2, (double)FLT_MIN, 1, "a number above 0, up to 1,",
+                                          "p");
 }
 
 static int method_top_p(lua_State *L) {
@@ -334,9 +349,13 @@ static int method_top_n_sigma(lua_State *L) {
 /* l:xtc(threshold [, probability, rng]): with a probability, a number of rng decides */
 static int method_xtc(lua_State *L) {
     logits_row *r = changing(L);
-    double threshold = bind_number_arg(L, 2, (double)FLT_MIN, 1, "a number above 0, up to 1,", "the threshold");
-    double probability = lua_isnoneornil(L, 3) ? 1 : bind_number_arg(L, 3, 0, 1, "a number from 0 to 1", "the probability");
-    if (lua_isnoneornil(L, 3) || rng_uniform(bind_check_rng(L, 4)) < probability) row_xtc(r, (double)(float)threshold);
+    double threshold =
+        bind_number_arg(L, 2, (double)FLT_MIN, 1, "a number above 0, up to 1,", "the threshold");
+    double probability = lua_isnoneornil(L, 3) ? 1
+                                               : bind_number_arg(L, 3, 0, 1, "a number from 0 to 1",
+                                                                 "the probability");
+    if (lua_isnoneornil(L, 3) || rng_uniform(bind_check_rng(L, 4)) < probability)
+        row_xtc(r, (double)(float)threshold);
     return itself(L);
 }
 
@@ -344,8 +363,10 @@ static int method_xtc(lua_State *L) {
 static int method_mirostat(lua_State *L) {
     logits_row *r = changing(L);
     double mu = bind_number_arg(L, 2, -FLT_MAX, FLT_MAX, "a finite number", "mu");
-    if (lua_isnoneornil(L, 3)) row_mirostat(r, mu);
-    else row_mirostat_zipf(r, mu, (size_t)bind_integer_arg(L, 3, 2, INT32_MAX, "m"));
+    if (lua_isnoneornil(L, 3))
+        row_mirostat(r, mu);
+    else
+        row_mirostat_zipf(r, mu, (size_t)bind_integer_arg(L, 3, 2, INT32_MAX, "m"));
     return itself(L);
 }
 
@@ -372,17 +393,19 @@ static int method_keep(lua_State *L) {
 
 void bind_open_logits(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"copy", method_copy}, {"argmax", method_argmax}, {"top", method_top}, {"logprob", method_logprob},
-        {"logprobs", method_logprobs}, {"logsumexp", method_logsumexp}, {"entropy", method_entropy}, {"kl", method_kl},
-        {"probs", bind_probs}, {"sample", method_sample}, {"add", method_add}, {"scale", method_scale},
+        {"copy", method_copy}, {"argmax", method_argmax}, {"top", method_top},
+        {"logprob", method_logprob}, {"logprobs", method_logprobs}, {"logsumexp", method_logsumexp},
+        {"entropy", method_entropy}, {"kl", method_kl}, {"probs", bind_probs},
+        {"sample", method_sample}, {"add", method_add}, {"scale", method_scale},
         {"temperature", method_temperature}, {"dynatemp", method_dynatemp}, {"top_k", method_top_k},
         {"top_p", method_top_p}, {"min_p", method_min_p}, {"typical_p", method_typical_p},
         {"top_n_sigma", method_top_n_sigma}, {"xtc", method_xtc}, {"mirostat", method_mirostat},
-        {"penalties", bind_penalties}, {"dry", bind_dry}, {"bias", method_bias}, {"mask", method_mask},
-        {"keep", method_keep}, {"close", bind_close_row}, {NULL, NULL}};
+        {"penalties", bind_penalties}, {"dry", bind_dry}, {"bias", method_bias},
+        {"mask", method_mask}, {"keep", method_keep}, {"close", bind_close_row}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
-        {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", logits_len}, {"__newindex", logits_newindex},
-        {"__add", logits_add}, {"__sub", logits_sub}, {"__mul", logits_mul}, {"__tostring", logits_tostring}, {NULL, NULL}};
+        {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", logits_len},
+        {"__newindex", logits_newindex}, {"__add", logits_add}, {"__sub", logits_sub},
+        {"__mul", logits_mul}, {"__tostring", logits_tostring}, {NULL, NULL}};
     luaL_newmetatable(L, LOGITS_TYPE);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

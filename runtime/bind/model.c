@@ -524,8 +524,8 @@ void bind_open_model(lua_State *L) {
         {"encode", model_encode}, {"decode", model_decode}, {"piece", model_piece},
         {"id", model_id}, {"is_eog", model_is_eog}, {"info", model_info},
         {"stats", model_stats}, {"cache", model_cache}, {"restore", model_restore},
-        {"set", bind_set}, {"generate", bind_generate}, {"stream", bind_stream}, {"close", model_close},
-        {NULL, NULL}};
+        {"set", bind_set}, {"generate", bind_generate}, {"stream", bind_stream},
+        {"close", model_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", model_close}, {"__close", model_close}, {"__tostring", model_tostring},
         {NULL, NULL}};

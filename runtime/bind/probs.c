@@ -1,5 +1,6 @@
-/* probs.c: probabilities as a Lua value: l:probs(), and what arithmetic makes of them. They are plain numbers, negative ones
- * too: (p - q):clamp(0):sample(rng) says what it does. Sampling normalises; nothing else does. */
+/* probs.c: probabilities as a Lua value: l:probs(), and what arithmetic makes of them. They are
+ * plain numbers, negative ones too: (p - q):clamp(0):sample(rng) says what it does. Sampling
+ * normalises; nothing else does. */
 #include "bind/bind.h"
 
 #include <float.h>
@@ -28,7 +29,8 @@ static int probs_index(lua_State *L) {
 }
 
 static int probs_newindex(lua_State *L) {
-    return bind_raise(L, PL_ERR_ARGUMENT, "probabilities cannot be assigned: + - * and clamp make new ones (%s)",
+    return bind_raise(L, PL_ERR_ARGUMENT,
+                      "probabilities cannot be assigned: + - * and clamp make new ones (%s)",
                       bind_describe(L, 2));
 }
 
@@ -39,8 +41,10 @@ static int probs_len(lua_State *L) {
 
 static int probs_tostring(lua_State *L) {
     row_handle *h = bind_test_row(L, 1, PROBS_TYPE);
-    if (h == NULL || h->row.l == NULL) lua_pushliteral(L, "probs (closed)");
-    else lua_pushfstring(L, "probs (%I tokens)", (lua_Integer)h->row.n);
+    if (h == NULL || h->row.l == NULL)
+        lua_pushliteral(L, "probs (closed)");
+    else
+        lua_pushfstring(L, "probs (%I tokens)", (lua_Integer)h->row.n);
     return 1;
 }
 
@@ -59,8 +63,11 @@ static int method_clamp(lua_State *L) {
     logits_row *r = &check_probs(L, 1)->row;
     const char *allowed = "a finite number";
     float least = (float)bind_number_arg(L, 2, -FLT_MAX, FLT_MAX, allowed, "the least");
-    float most = lua_isnoneornil(L, 3) ? FLT_MAX : (float)bind_number_arg(L, 3, -FLT_MAX, FLT_MAX, allowed, "the most");
-    for (size_t i = 0; i < r->n; i++) r->l[i] = r->l[i] < least ? least : r->l[i] > most ? most : r->l[i];
+    float most = lua_isnoneornil(L, 3)
+                     ? FLT_MAX
+                     : (float)bind_number_arg(L, 3, -FLT_MAX, FLT_MAX, allowed, "the most");
+    for (size_t i = 0; i < r->n; i++)
+        r->l[i] = r->l[i] < least ? least : r->l[i] > most ? most : r->l[i];
     lua_settop(L, 1);
     return 1;
 }
@@ -77,9 +84,10 @@ static double check_sum(lua_State *L, const logits_row *r) {
     int32_t negative;
     double sum = probs_sum(r->l, r->n, &negative);
     if (negative >= 0)
-        bind_raise(L, PL_ERR_ARGUMENT, "token %I has the probability %f: clamp(0) makes it 0", (lua_Integer)negative,
-                   (lua_Number)r->l[negative]);
-    if (!(sum > 0)) bind_raise(L, PL_ERR_ARGUMENT, "all probabilities are 0: there is no token to sample");
+        bind_raise(L, PL_ERR_ARGUMENT, "token %I has the probability %f: clamp(0) makes it 0",
+                   (lua_Integer)negative, (lua_Number)r->l[negative]);
+    if (!(sum > 0))
+        bind_raise(L, PL_ERR_ARGUMENT, "all probabilities are 0: there is no token to sample");
     return sum;
 }
 
@@ -104,11 +112,13 @@ static int method_logits(lua_State *L) {
 }
 
 void bind_open_probs(lua_State *L) {
-    static const luaL_Reg methods[] = {{"clamp", method_clamp}, {"sum", method_sum}, {"sample", method_sample},
-                                       {"logits", method_logits}, {"close", bind_close_row}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"clamp", method_clamp}, {"sum", method_sum}, {"sample", method_sample},
+        {"logits", method_logits}, {"close", bind_close_row}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
-        {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", probs_len}, {"__newindex", probs_newindex},
-        {"__add", probs_add}, {"__sub", probs_sub}, {"__mul", probs_mul}, {"__tostring", probs_tostring}, {NULL, NULL}};
+        {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", probs_len},
+        {"__newindex", probs_newindex}, {"__add", probs_add}, {"__sub", probs_sub},
+        {"__mul", probs_mul}, {"__tostring", probs_tostring}, {NULL, NULL}};
     luaL_newmetatable(L, PROBS_TYPE);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

@@ -1,5 +1,6 @@
-/* rng.c: random numbers as a Lua value: a generator whose state is a key and a count (decode/random.h), so that it can be
- * saved, and forked into generators that are independent of it. */
+/* rng.c: random numbers as a Lua value: a generator whose state is a key and a count
+ * (decode/random.h), so that it can be saved, and forked into generators that are independent of
+ * it. */
 #include "bind/bind.h"
 
 #include <inttypes.h>
@@ -50,10 +51,13 @@ int bind_rng(lua_State *L) {
                 return 1;
             }
         }
-        bind_arg_error(L, 1, "%s is no state of an rng: what rng:state() gave is allowed", bind_describe(L, 1));
+        bind_arg_error(L, 1, "%s is no state of an rng: what rng:state() gave is allowed",
+                       bind_describe(L, 1));
     }
     lua_Integer seed = lua_tointegerx(L, 1, &whole);
-    if (!whole) bind_arg_error(L, 1, "the seed is %s: a whole number, or a state, is allowed", bind_describe(L, 1));
+    if (!whole)
+        bind_arg_error(L, 1, "the seed is %s: a whole number, or a state, is allowed",
+                       bind_describe(L, 1));
     push_rng(L, rng_seeded((uint64_t)seed));
     return 1;
 }
@@ -111,9 +115,11 @@ static int rng_tostring(lua_State *L) {
 }
 
 void bind_open_rng(lua_State *L) {
-    static const luaL_Reg methods[] = {{"uniform", rng_call}, {"integer", method_integer}, {"fork", method_fork},
-                                       {"state", method_state}, {"subset", method_subset}, {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__call", rng_call}, {"__tostring", rng_tostring}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"uniform", rng_call}, {"integer", method_integer}, {"fork", method_fork},
+        {"state", method_state}, {"subset", method_subset}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__call", rng_call}, {"__tostring", rng_tostring}, {NULL, NULL}};
     luaL_newmetatable(L, RNG_TYPE);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

@@ -1,5 +1,5 @@
-/* sampler.c: the options that say how to sample, for generate, streams and perilune.sampler, which is a sampler's chain as a
- * function of logits. */
+/* sampler.c: the options that say how to sample, for generate, streams and perilune.sampler, which
+ * is a sampler's chain as a function of logits. */
 #include "bind/bind.h"
 
 #include <float.h>
@@ -13,7 +13,8 @@
 static const char at_least_0[] = "a number of at least 0";
 static const double above_zero = (double)FLT_MIN; /* as a float, it is not 0 */
 
-static void read_float(lua_State *L, int t, const char *key, double min, double max, const char *allowed, float *out) {
+static void read_float(lua_State *L, int t, const char *key, double min, double max,
+                       const char *allowed, float *out) {
     double x;
     if (bind_number_option(L, t, key, min, max, allowed, &x)) *out = (float)x;
 }
@@ -26,14 +27,19 @@ static void read_size(lua_State *L, int t, const char *key, lua_Integer min, siz
 static void read_penalties(lua_State *L, int t, sampler_options *o) {
     static const char *const names[] = {"repetition_penalty", "repeat_penalty"};
     int top = lua_gettop(L);
-    bool both = lua_getfield(L, t, names[0]) != LUA_TNIL && lua_getfield(L, t, names[1]) != LUA_TNIL;
+    bool both =
+        lua_getfield(L, t, names[0]) != LUA_TNIL && lua_getfield(L, t, names[1]) != LUA_TNIL;
     if (both)
-        bind_raise(L, PL_ERR_ARGUMENT, "options '%s' and '%s' are the same: one of them is allowed", names[0], names[1]);
+        bind_raise(L, PL_ERR_ARGUMENT, "options '%s' and '%s' are the same: one of them is allowed",
+                   names[0], names[1]);
     lua_settop(L, top);
     for (int i = 0; i < 2; i++)
-        read_float(L, t, names[i], above_zero, FLT_MAX, "a number above 0 (1: none)", &o->repetition_penalty);
-    read_float(L, t, "presence_penalty", -FLT_MAX, FLT_MAX, "a finite number", &o->presence_penalty);
-    read_float(L, t, "frequency_penalty", -FLT_MAX, FLT_MAX, "a finite number", &o->frequency_penalty);
+        read_float(L, t, names[i], above_zero, FLT_MAX, "a number above 0 (1: none)",
+                   &o->repetition_penalty);
+    read_float(L, t, "presence_penalty", -FLT_MAX, FLT_MAX, "a finite number",
+               &o->presence_penalty);
+    read_float(L, t, "frequency_penalty", -FLT_MAX, FLT_MAX, "a finite number",
+               &o->frequency_penalty);
     read_size(L, t, "penalty_last_n", 0, &o->penalty_last_n);
 }
 
@@ -46,13 +52,15 @@ static void read_dry(lua_State *L, int t, sampler_options *o) {
 
 static void read_filters(lua_State *L, int t, sampler_options *o) {
     lua_Integer i;
-    if (bind_integer_option(L, t, "top_k", 0, LUA_MAXINTEGER, &i)) o->top_k = i > UINT32_MAX ? UINT32_MAX : (uint32_t)i;
+    if (bind_integer_option(L, t, "top_k", 0, LUA_MAXINTEGER, &i))
+        o->top_k = i > UINT32_MAX ? UINT32_MAX : (uint32_t)i;
     read_float(L, t, "top_p", above_zero, 1, "a number above 0, up to 1,", &o->top_p);
     read_float(L, t, "min_p", 0, 1, "a number from 0 to 1", &o->min_p);
     read_float(L, t, "typical_p", above_zero, 1, "a number above 0, up to 1,", &o->typical_p);
     read_float(L, t, "top_n_sigma", 0, FLT_MAX, at_least_0, &o->top_n_sigma);
     read_float(L, t, "xtc_probability", 0, 1, "a number from 0 to 1", &o->xtc_probability);
-    read_float(L, t, "xtc_threshold", above_zero, 1, "a number above 0, up to 1,", &o->xtc_threshold);
+    read_float(L, t, "xtc_threshold", above_zero, 1, "a number above 0, up to 1,",
+               &o->xtc_threshold);
     read_float(L, t, "temperature", 0, FLT_MAX, at_least_0, &o->temperature);
     read_float(L, t, "dynatemp_range", 0, FLT_MAX, at_least_0, &o->dynatemp_range);
     read_float(L, t, "dynatemp_exponent", 0, FLT_MAX, at_least_0, &o->dynatemp_exponent);
@@ -70,7 +78,8 @@ static void push_bias(lua_State *L, int t, size_t n_vocab, sampler_options *o) {
     if (lua_getfield(L, t, "logit_bias") == LUA_TNIL) return;
     int bias = lua_gettop(L);
     if (!lua_istable(L, bias))
-        bind_raise(L, PL_ERR_ARGUMENT, "option 'logit_bias' is %s: a table {[id] = number} is allowed",
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "option 'logit_bias' is %s: a table {[id] = number} is allowed",
                    bind_describe(L, bias));
     for (lua_pushnil(L); lua_next(L, bias) != 0; lua_pop(L, 1)) n++;
     logit_bias *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
@@ -79,11 +88,14 @@ static void push_bias(lua_State *L, int t, size_t n_vocab, sampler_options *o) {
         lua_Integer id = lua_type(L, -2) == LUA_TNUMBER ? lua_tointegerx(L, -2, &whole) : 0;
         double value = lua_tonumberx(L, -1, &number);
         if (!whole || id < 0 || (lua_Unsigned)id >= n_vocab)
-            bind_raise(L, PL_ERR_ARGUMENT, "option 'logit_bias' has the key %s: token ids are whole numbers from 0 to %I",
-                       bind_describe(L, -2), (lua_Integer)n_vocab - 1);
+            bind_raise(
+                L, PL_ERR_ARGUMENT,
+                "option 'logit_bias' has the key %s: token ids are whole numbers from 0 to %I",
+                bind_describe(L, -2), (lua_Integer)n_vocab - 1);
         if (!number || !(value <= (double)FLT_MAX) || (value < -(double)FLT_MAX && !isinf(value)))
-            bind_raise(L, PL_ERR_ARGUMENT, "option 'logit_bias' gives token %I %s: a number, or -math.huge, is allowed", id,
-                       bind_describe(L, -1));
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "option 'logit_bias' gives token %I %s: a number, or -math.huge, is allowed",
+                       id, bind_describe(L, -1));
         list[i] = (logit_bias){.id = (int32_t)id, .bias = (float)value};
     }
     o->bias = list;
@@ -108,20 +120,23 @@ static void add_breaker(lua_State *L, model_handle *m, id_set *s) {
     size_t n;
     const char *text = lua_tolstring(L, -1, &n);
     if (m == NULL)
-        bind_raise(L, PL_ERR_ARGUMENT,
-                   "option 'dry_breakers' has %s: without a cache beside the logits ids alone are allowed",
-                   bind_describe(L, -1));
+        bind_raise(
+            L, PL_ERR_ARGUMENT,
+            "option 'dry_breakers' has %s: without a cache beside the logits ids alone are allowed",
+            bind_describe(L, -1));
     const tokenizer *tok = engine_model(bind_engine(L, m))->tok;
     size_t n_pieces = tokenizer_size(tok);
     for (size_t i = 0; i < n_pieces && i < s->n; i++) {
         gguf_string piece = tokenizer_piece(tok, (int32_t)i);
-        if (tokenizer_type(tok, (int32_t)i) != TOKEN_CONTROL && memmem(piece.data, piece.size, text, n) != NULL)
+        if (tokenizer_type(tok, (int32_t)i) != TOKEN_CONTROL &&
+            memmem(piece.data, piece.size, text, n) != NULL)
             s->bits[i / 64] |= (uint64_t)1 << i % 64;
     }
 }
 
 /* Pushes the set of option dry_breakers: a set, or a list of ids and of texts. */
-static void push_breakers(lua_State *L, int t, model_handle *m, size_t n_vocab, sampler_options *o) {
+static void push_breakers(lua_State *L, int t, model_handle *m, size_t n_vocab,
+                          sampler_options *o) {
     static const char *const usual[] = {"\n", ":", "\"", "*"}; /* as in llama.cpp */
     int type = lua_getfield(L, t, "dry_breakers"), given = lua_gettop(L);
     if (type == LUA_TUSERDATA) {
@@ -129,7 +144,8 @@ static void push_breakers(lua_State *L, int t, model_handle *m, size_t n_vocab, 
         return;
     }
     if (type != LUA_TNIL && type != LUA_TTABLE)
-        bind_raise(L, PL_ERR_ARGUMENT, "option 'dry_breakers' is %s: a set, or a list of ids and texts, is allowed",
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "option 'dry_breakers' is %s: a set, or a list of ids and texts, is allowed",
                    bind_describe(L, given));
     id_set *s = bind_new_set(L, n_vocab);
     if (type == LUA_TNIL) {
@@ -144,7 +160,8 @@ static void push_breakers(lua_State *L, int t, model_handle *m, size_t n_vocab, 
             if (lua_geti(L, given, i) == LUA_TSTRING && lua_rawlen(L, -1) > 0) {
                 add_breaker(L, m, s);
             } else {
-                const uint64_t *bits = bind_bits(L, lua_gettop(L), "an item of option 'dry_breakers'", n_vocab);
+                const uint64_t *bits =
+                    bind_bits(L, lua_gettop(L), "an item of option 'dry_breakers'", n_vocab);
                 for (size_t w = 0; w < (n_vocab + 63) / 64; w++) s->bits[w] |= bits[w];
             }
             lua_settop(L, given + 1);
@@ -167,7 +184,8 @@ static stage_name stage_at(lua_State *L, lua_Integer i) {
         luaL_addstring(&b, stage_named((stage_name)s));
     }
     luaL_pushresult(&b);
-    bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' has %s at %I: allowed are %s", found, i, lua_tostring(L, -1));
+    bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' has %s at %I: allowed are %s", found, i,
+               lua_tostring(L, -1));
     return STAGES;
 }
 
@@ -177,9 +195,11 @@ static bool in_order(const sampler_options *o, stage_name s) {
     return false;
 }
 
-/* Bias and bans come first when they are not named, temperature and mirostat last; what else an option asks for must be. */
+/* Bias and bans come first when they are not named, temperature and mirostat last; what else an
+ * option asks for must be. */
 static void read_order(lua_State *L, int t, sampler_options *o) {
-    static const stage_name first[] = {STAGE_LOGIT_BIAS, STAGE_BANNED_TOKENS}, last[] = {STAGE_TEMPERATURE, STAGE_MIROSTAT};
+    static const stage_name first[] = {STAGE_LOGIT_BIAS, STAGE_BANNED_TOKENS},
+                            last[] = {STAGE_TEMPERATURE, STAGE_MIROSTAT};
     stage_name named[STAGES];
     size_t n_named = 0;
     if (lua_getfield(L, t, "samplers") == LUA_TNIL) {
@@ -187,14 +207,16 @@ static void read_order(lua_State *L, int t, sampler_options *o) {
         return;
     }
     if (!lua_istable(L, -1))
-        bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' is %s: a list of names is allowed", bind_describe(L, -1));
+        bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' is %s: a list of names is allowed",
+                   bind_describe(L, -1));
     lua_Integer n = luaL_len(L, -1);
     for (lua_Integer i = 1; i <= n; i++) {
         lua_geti(L, -1, i);
         stage_name s = stage_at(L, i);
         for (size_t k = 0; k < n_named; k++)
             if (named[k] == s)
-                bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' has %s twice", bind_describe(L, -1));
+                bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' has %s twice",
+                           bind_describe(L, -1));
         named[n_named++] = s;
         lua_pop(L, 1);
     }
@@ -211,10 +233,12 @@ static void read_order(lua_State *L, int t, sampler_options *o) {
     for (size_t i = 0; i < 2; i++)
         if (!in_order(o, last[i])) o->order[o->n_order++] = last[i];
     if (o->mirostat != 0 && o->order[o->n_order - 1] != STAGE_MIROSTAT)
-        bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' has mirostat before others: it stands last");
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "option 'samplers' has mirostat before others: it stands last");
     for (int s = 0; s < STAGES; s++)
         if (stage_wanted((stage_name)s, o) && !in_order(o, (stage_name)s))
-            bind_raise(L, PL_ERR_ARGUMENT, "option 'samplers' does not name %s, which another option asks for",
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "option 'samplers' does not name %s, which another option asks for",
                        stage_named((stage_name)s));
 }
 
@@ -227,8 +251,12 @@ static bool read_seed(lua_State *L, int t, uint64_t *seed) {
     if (given) *seed = (uint64_t)i;
     if (lua_getfield(L, t, "rng") != LUA_TNIL) {
         rng *r = bind_test_rng(L, -1);
-        if (r == NULL) bind_raise(L, PL_ERR_ARGUMENT, "option 'rng' is %s: an rng is allowed", bind_describe(L, -1));
-        if (given) bind_raise(L, PL_ERR_ARGUMENT, "options 'seed' and 'rng' say the same: one of them is allowed");
+        if (r == NULL)
+            bind_raise(L, PL_ERR_ARGUMENT, "option 'rng' is %s: an rng is allowed",
+                       bind_describe(L, -1));
+        if (given)
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "options 'seed' and 'rng' say the same: one of them is allowed");
         *seed = rng_bits(r) >> 11; /* a float holds it too, as it does a random seed */
         given = true;
     }
@@ -257,12 +285,12 @@ bool bind_read_sampling(lua_State *L, int t, model_handle *m, size_t n_vocab, sa
 /* ---- perilune.sampler ---- */
 
 typedef struct {
-    sampler *s;             /* NULL: not made yet */
-    size_t n;               /* over so many tokens */
-    model_handle *model;    /* whose texts it was made with; NULL: of none */
-    size_t length;          /* of the cache that the last row stood behind */
-    bool looks_back;        /* a stage wants to know that cache */
-    bool closed;            /* collected, and yet called by another's finalizer */
+    sampler *s;          /* NULL: not made yet */
+    size_t n;            /* over so many tokens */
+    model_handle *model; /* whose texts it was made with; NULL: of none */
+    size_t length;       /* of the cache that the last row stood behind */
+    bool looks_back;     /* a stage wants to know that cache */
+    bool closed;         /* collected, and yet called by another's finalizer */
 } filter;
 
 enum { FILTER_OPTIONS = 1 }; /* its user value: its own copy of them */
@@ -288,7 +316,8 @@ static filter *new_filter(lua_State *L) {
 int bind_sampler(lua_State *L) {
     static const char *const keys[] = {BIND_SAMPLING_KEYS, NULL};
     sampler_options o;
-    if (!lua_istable(L, 1)) bind_arg_error(L, 1, "a table of options expected, got %s", bind_describe(L, 1));
+    if (!lua_istable(L, 1))
+        bind_arg_error(L, 1, "a table of options expected, got %s", bind_describe(L, 1));
     lua_settop(L, 1);
     bool seeded = bind_read_sampling(L, 1, NULL, 0, &o);
     lua_createtable(L, 0, 8);
@@ -305,7 +334,8 @@ int bind_sampler(lua_State *L) {
     return 1;
 }
 
-/* Makes the chain for logits over n tokens, unless it is there. Texts of breakers are of a model. */
+/* Makes the chain for logits over n tokens, unless it is there. Texts of breakers are of a model.
+ */
 static void prepare(lua_State *L, int idx, model_handle *m, const kernels *math, size_t n) {
     filter *f = lua_touserdata(L, idx);
     sampler_options o;
@@ -332,8 +362,10 @@ static const int32_t *push_tokens(lua_State *L, int idx, size_t n_vocab, size_t 
     node_tokens(bind_node(L, c), 0, *n, tokens);
     for (size_t i = 0; i < *n; i++)
         if ((size_t)tokens[i] >= n_vocab)
-            bind_raise(L, PL_ERR_MISMATCH, "the cache is of another model: it has token %I, and these are logits over %I",
-                       (lua_Integer)tokens[i], (lua_Integer)n_vocab);
+            bind_raise(
+                L, PL_ERR_MISMATCH,
+                "the cache is of another model: it has token %I, and these are logits over %I",
+                (lua_Integer)tokens[i], (lua_Integer)n_vocab);
     return tokens;
 }
 
@@ -346,7 +378,8 @@ static int filter_call(lua_State *L) {
     size_t n = 0;
     lua_settop(L, 3);
     if (c == NULL && f->looks_back)
-        bind_raise(L, PL_ERR_ARGUMENT, "penalties, DRY, XTC and mirostat look at the cache: filter(l, cache)");
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "penalties, DRY, XTC and mirostat look at the cache: filter(l, cache)");
     prepare(L, 1, c != NULL ? c->model : NULL, h->row.math, h->row.n);
     if (f->looks_back) tokens = push_tokens(L, 3, h->row.n, &n);
     bind_row_open(L, h);
@@ -365,7 +398,8 @@ static int filter_clone(lua_State *L) {
     lua_getiuservalue(L, 1, FILTER_OPTIONS);
     twin = new_filter(L);
     if (f->s != NULL && sampler_clone(f->s, &twin->s, &e) != PL_OK) bind_fail(L, &e);
-    twin->n = f->n, twin->model = f->model, twin->length = f->length, twin->looks_back = f->looks_back;
+    twin->n = f->n, twin->model = f->model, twin->length = f->length,
+    twin->looks_back = f->looks_back;
     return 1;
 }
 
@@ -392,16 +426,19 @@ static const int32_t *tokens_arg(lua_State *L, size_t n, size_t *count) {
         bind_check_cache(L, 2);
         return push_tokens(L, 2, n, count);
     }
-    if (!lua_istable(L, 2)) bind_arg_error(L, 2, "a cache or a list of ids expected, got %s", bind_describe(L, 2));
+    if (!lua_istable(L, 2))
+        bind_arg_error(L, 2, "a cache or a list of ids expected, got %s", bind_describe(L, 2));
     lua_Integer length = luaL_len(L, 2);
-    if (length < 0 || length > INT32_MAX) bind_arg_error(L, 2, "a list of %I ids is too long", length);
+    if (length < 0 || length > INT32_MAX)
+        bind_arg_error(L, 2, "a list of %I ids is too long", length);
     int32_t *tokens = lua_newuserdatauv(L, ((size_t)length + 1) * sizeof *tokens, 0);
     for (lua_Integer i = 1; i <= length; i++) {
         int whole;
         lua_geti(L, 2, i);
         lua_Integer id = lua_tointegerx(L, -1, &whole);
         if (!whole || id < 0 || (lua_Unsigned)id >= n)
-            bind_raise(L, PL_ERR_ARGUMENT, "ids[%I] is %s: token ids are whole numbers from 0 to %I", i,
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "ids[%I] is %s: token ids are whole numbers from 0 to %I", i,
                        bind_describe(L, -1), (lua_Integer)n - 1);
         tokens[i - 1] = (int32_t)id;
         lua_pop(L, 1);
@@ -417,10 +454,12 @@ static const int32_t *last_of(const int32_t *tokens, size_t last_n, size_t *n) {
     return tokens + first;
 }
 
-/* l:penalties(cache | ids, {repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0, penalty_last_n}) */
+/* l:penalties(cache | ids, {repetition_penalty = 1, presence_penalty = 0, frequency_penalty = 0,
+ * penalty_last_n}) */
 int bind_penalties(lua_State *L) {
-    static const char *const allowed[] = {"repetition_penalty", "repeat_penalty", "presence_penalty", "frequency_penalty",
-                                          "penalty_last_n", NULL};
+    static const char *const allowed[] = {"repetition_penalty", "repeat_penalty",
+                                          "presence_penalty",   "frequency_penalty",
+                                          "penalty_last_n",     NULL};
     row_handle *h = bind_check_row(L, 1, LOGITS_TYPE);
     sampler_options o = sampler_defaults();
     size_t n;
@@ -436,17 +475,20 @@ int bind_penalties(lua_State *L) {
     return 1;
 }
 
-/* l:dry(cache | ids, {dry_multiplier = 0.8, dry_base = 1.75, dry_allowed_length = 2, dry_penalty_last_n, dry_breakers}) */
+/* l:dry(cache | ids, {dry_multiplier = 0.8, dry_base = 1.75, dry_allowed_length = 2,
+ * dry_penalty_last_n, dry_breakers}) */
 int bind_dry(lua_State *L) {
-    static const char *const allowed[] = {"dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n",
-                                          "dry_breakers", NULL};
+    static const char *const allowed[] = {"dry_multiplier",     "dry_base",
+                                          "dry_allowed_length", "dry_penalty_last_n",
+                                          "dry_breakers",       NULL};
     row_handle *h = bind_check_row(L, 1, LOGITS_TYPE);
     cache_handle *c = bind_test_cache(L, 2);
     sampler_options o = sampler_defaults();
     size_t n;
     o.dry_multiplier = 0.8f;
     lua_settop(L, 3);
-    if (bind_options_at(L, 3, "dry", allowed)) read_dry(L, 3, &o);
+    if (bind_options_at(L, 3, "dry", allowed))
+        read_dry(L, 3, &o);
     else {
         lua_newtable(L);
         lua_replace(L, 3);
@@ -456,14 +498,17 @@ int bind_dry(lua_State *L) {
     tokens = last_of(tokens, o.dry_last_n, &n);
     bind_row_open(L, h);
     h->summed = false;
-    row_dry(&h->row, tokens, n, &(row_dry_options){o.dry_multiplier, o.dry_base, o.dry_allowed_length, o.dry_breakers});
+    row_dry(&h->row, tokens, n,
+            &(row_dry_options){o.dry_multiplier, o.dry_base, o.dry_allowed_length, o.dry_breakers});
     lua_settop(L, 1);
     return 1;
 }
 
 void bind_open_sampler(lua_State *L) {
     static const luaL_Reg methods[] = {{"clone", filter_clone}, {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__call", filter_call}, {"__gc", filter_gc}, {"__tostring", filter_tostring}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__call", filter_call}, {"__gc", filter_gc}, {"__tostring", filter_tostring},
+        {NULL, NULL}};
     luaL_newmetatable(L, SAMPLER_TYPE);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);

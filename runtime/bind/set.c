@@ -1,4 +1,5 @@
-/* set.c: sets of token ids, one bit each, in the userdata itself. They are values: nothing changes one. */
+/* set.c: sets of token ids, one bit each, in the userdata itself. They are values: nothing changes
+ * one. */
 #include "bind/bind.h"
 
 #include <limits.h>
@@ -25,7 +26,8 @@ id_set *bind_new_set(lua_State *L, size_t n) {
 
 void bind_count_set(id_set *s) {
     s->count = 0;
-    for (size_t w = 0; w < words_of(s->n); w++) s->count += (size_t)__builtin_popcountll(s->bits[w]);
+    for (size_t w = 0; w < words_of(s->n); w++)
+        s->count += (size_t)__builtin_popcountll(s->bits[w]);
 }
 
 /* The first id from i on; n: there is none. */
@@ -46,8 +48,8 @@ static void add_id(lua_State *L, id_set *s, const char *name, lua_Integer at) {
     if (!whole || id < 0 || (lua_Unsigned)id >= s->n) {
         const char *found = bind_describe(L, -1);
         const char *place = at != 0 ? lua_pushfstring(L, "%s[%I]", name, at) : name;
-        bind_raise(L, PL_ERR_ARGUMENT, "%s is %s: token ids are whole numbers from 0 to %I", place, found,
-                   (lua_Integer)s->n - 1);
+        bind_raise(L, PL_ERR_ARGUMENT, "%s is %s: token ids are whole numbers from 0 to %I", place,
+                   found, (lua_Integer)s->n - 1);
     }
     s->bits[(size_t)id / 64] |= (uint64_t)1 << (size_t)id % 64;
 }
@@ -68,8 +70,8 @@ static id_set *push_listed(lua_State *L, int idx, const char *name, size_t n) {
             lua_pop(L, 1);
         }
     } else {
-        bind_raise(L, PL_ERR_ARGUMENT, "%s is %s: a set, a token id, or a list of them is allowed", name,
-                   bind_describe(L, idx));
+        bind_raise(L, PL_ERR_ARGUMENT, "%s is %s: a set, a token id, or a list of them is allowed",
+                   name, bind_describe(L, idx));
     }
     bind_count_set(s);
     return s;
@@ -81,7 +83,8 @@ const uint64_t *bind_bits(lua_State *L, int arg, const char *name, size_t n) {
     if (s->n > n) {
         size_t beyond = next_id(s, n);
         if (beyond < s->n)
-            bind_raise(L, PL_ERR_ARGUMENT, "%s has the id %I: token ids are whole numbers from 0 to %I", name,
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "%s has the id %I: token ids are whole numbers from 0 to %I", name,
                        (lua_Integer)beyond, (lua_Integer)n - 1);
     }
     if (words_of(s->n) >= words_of(n)) return s->bits;
@@ -98,13 +101,15 @@ static bool matches(lua_State *L, model_handle *m, int32_t id, int find) {
     lua_pushlstring(L, piece.data, piece.size);
     lua_pushvalue(L, 2);
     if (lua_pcall(L, 2, 1, 0) != LUA_OK)
-        bind_raise(L, PL_ERR_ARGUMENT, "the pattern %s: %s", bind_describe(L, 2), luaL_tolstring(L, -1, NULL));
+        bind_raise(L, PL_ERR_ARGUMENT, "the pattern %s: %s", bind_describe(L, 2),
+                   luaL_tolstring(L, -1, NULL));
     found = !lua_isnil(L, -1);
     lua_pop(L, 1);
     return found;
 }
 
-/* model:set(ids | pattern) --> set: a Lua pattern is looked for in the texts of tokens; control tokens have none */
+/* model:set(ids | pattern) --> set: a Lua pattern is looked for in the texts of tokens; control
+ * tokens have none */
 int bind_set(lua_State *L) {
     model_handle *m = bind_check_model(L, 1);
     size_t n = bind_vocab(L, m), n_pieces;
@@ -122,7 +127,8 @@ int bind_set(lua_State *L) {
     n_pieces = tokenizer_size(engine_model(bind_engine(L, m))->tok);
     for (size_t i = 0; i < n_pieces && i < n; i++) {
         const tokenizer *t = engine_model(bind_engine(L, m))->tok;
-        if (tokenizer_type(t, (int32_t)i) == TOKEN_CONTROL || !matches(L, m, (int32_t)i, 5)) continue;
+        if (tokenizer_type(t, (int32_t)i) == TOKEN_CONTROL || !matches(L, m, (int32_t)i, 5))
+            continue;
         s->bits[i / 64] |= (uint64_t)1 << i % 64;
     }
     bind_count_set(s);
@@ -132,20 +138,23 @@ int bind_set(lua_State *L) {
 
 /* ---- operators ---- */
 
-/* The two operands, of which one may be an id or a list, as sets at 3 and 4; pushes an empty set of that size. */
+/* The two operands, of which one may be an id or a list, as sets at 3 and 4; pushes an empty set of
+ * that size. */
 static id_set *operands(lua_State *L, const char *operation, const id_set **a, const id_set **b) {
     const id_set *one = luaL_testudata(L, 1, SET_TYPE), *other = luaL_testudata(L, 2, SET_TYPE);
     size_t n = one != NULL ? one->n : other->n;
     lua_settop(L, 2);
     for (int i = 1; i <= 2; i++) {
-        if (luaL_testudata(L, i, SET_TYPE) != NULL) lua_pushvalue(L, i);
-        else push_listed(L, i, i == 1 ? "the left side" : "the right side", n);
+        if (luaL_testudata(L, i, SET_TYPE) != NULL)
+            lua_pushvalue(L, i);
+        else
+            push_listed(L, i, i == 1 ? "the left side" : "the right side", n);
     }
     *a = lua_touserdata(L, 3);
     *b = lua_touserdata(L, 4);
     if ((*a)->n != (*b)->n)
-        bind_raise(L, PL_ERR_MISMATCH, "%s of a set over %I ids and one over %I", operation, (lua_Integer)(*a)->n,
-                   (lua_Integer)(*b)->n);
+        bind_raise(L, PL_ERR_MISMATCH, "%s of a set over %I ids and one over %I", operation,
+                   (lua_Integer)(*a)->n, (lua_Integer)(*b)->n);
     return bind_new_set(L, n);
 }
 
@@ -207,7 +216,8 @@ static int set_index(lua_State *L) {
 }
 
 static int set_newindex(lua_State *L) {
-    return bind_raise(L, PL_ERR_ARGUMENT, "a set cannot be changed: & | ~ make new ones (%s)", bind_describe(L, 2));
+    return bind_raise(L, PL_ERR_ARGUMENT, "a set cannot be changed: & | ~ make new ones (%s)",
+                      bind_describe(L, 2));
 }
 
 static int set_len(lua_State *L) {
@@ -230,10 +240,14 @@ static int set_ids(lua_State *L) {
 /* for id in s do */
 static int set_call(lua_State *L) {
     const id_set *s = check_set(L, 1);
-    size_t from = lua_isnoneornil(L, 3) ? 0 : (size_t)bind_integer_arg(L, 3, 0, (lua_Integer)s->n - 1, "the id") + 1;
+    size_t from = lua_isnoneornil(L, 3)
+                      ? 0
+                      : (size_t)bind_integer_arg(L, 3, 0, (lua_Integer)s->n - 1, "the id") + 1;
     size_t id = next_id(s, from);
-    if (id < s->n) lua_pushinteger(L, (lua_Integer)id);
-    else lua_pushnil(L);
+    if (id < s->n)
+        lua_pushinteger(L, (lua_Integer)id);
+    else
+        lua_pushnil(L);
     return 1;
 }
 
@@ -246,8 +260,9 @@ static int set_tostring(lua_State *L) {
 void bind_open_set(lua_State *L) {
     static const luaL_Reg methods[] = {{"contains", set_contains}, {"ids", set_ids}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
-        {"__band", set_and}, {"__bor", set_or}, {"__bxor", set_xor}, {"__bnot", set_not}, {"__eq", set_eq},
-        {"__len", set_len}, {"__call", set_call}, {"__newindex", set_newindex}, {"__tostring", set_tostring}, {NULL, NULL}};
+        {"__band", set_and}, {"__bor", set_or}, {"__bxor", set_xor}, {"__bnot", set_not},
+        {"__eq", set_eq}, {"__len", set_len}, {"__call", set_call}, {"__newindex", set_newindex},
+        {"__tostring", set_tostring}, {NULL, NULL}};
     luaL_newmetatable(L, SET_TYPE);
     luaL_setfuncs(L, meta, 0);
     luaL_newlib(L, methods);
