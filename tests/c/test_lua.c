@@ -395,6 +395,39 @@ static void logits_that_are_lent_are_changed_in_place_and_taken_back(void **stat
     assert_true(mem_live() <= live);
 }
 
+static int live_blocks(lua_State *L) {
+    lua_pushinteger(L, mem_live());
+    return 1;
+}
+
+static void rows_of_a_large_vocabulary_are_reused(void **state) {
+    (void)state;
+    enum { N = 131072 };
+    static float l[N];
+    static const char *const modes[] = {"incremental", "generational"};
+    for (size_t i = 0; i < 2; i++) {
+        long live = mem_live();
+        lua_State *L = prepare(luaL_newstate(), "");
+        lua_register(L, "live", live_blocks);
+        lua_pushstring(L, modes[i]);
+        lua_setglobal(L, "mode");
+        row_handle *h = bind_lend_logits(L, kernels_best(), l, N);
+        lua_setglobal(L, "l");
+        run(L, "collectgarbage(mode)\n"
+               "local before, most = live(), 0\n"
+               "for i = 1, 100000 do\n"
+               "  local sum = l + l\n"
+               "  most = math.max(most, live() - before)\n"
+               "end\n"
+               "assert(most < 300, most)\n" /* 64 MiB and what waits to be collected */
+               "collectgarbage() collectgarbage()\n"
+               "assert(live() - before <= 128, live() - before)");
+        bind_take_back(h);
+        lua_close(L);
+        assert_int_equal(mem_live(), live);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropped_caches_are_collected_in_time),
@@ -408,6 +441,7 @@ int main(void) {
         cmocka_unit_test(states_side_by_side_do_not_share_handles),
         cmocka_unit_test(ids_that_one_of_two_vocabularies_lacks_are_masked),
         cmocka_unit_test(logits_that_are_lent_are_changed_in_place_and_taken_back),
+        cmocka_unit_test(rows_of_a_large_vocabulary_are_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
