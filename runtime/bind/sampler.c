@@ -335,7 +335,7 @@ int bind_sampler(lua_State *L) {
 }
 
 /* Makes the chain for logits over n tokens, unless it is there. Texts of breakers are of a model.
- */
+ * Nothing is allocated once the chain is the filter's. */
 static void prepare(lua_State *L, int idx, model_handle *m, const kernels *math, size_t n) {
     filter *f = lua_touserdata(L, idx);
     sampler_options o;
@@ -380,8 +380,8 @@ static int filter_call(lua_State *L) {
     if (c == NULL && f->looks_back)
         bind_raise(L, PL_ERR_ARGUMENT,
                    "penalties, DRY, XTC and mirostat look at the cache: filter(l, cache)");
-    prepare(L, 1, c != NULL ? c->model : NULL, h->row.math, h->row.n);
     if (f->looks_back) tokens = push_tokens(L, 3, h->row.n, &n);
+    prepare(L, 1, c != NULL ? c->model : NULL, h->row.math, h->row.n); /* the last to allocate */
     bind_row_open(L, h);
     if (f->length != 0 && n == f->length + 1) sampler_accept(f->s, tokens[n - 1]);
     f->length = n;

@@ -60,7 +60,7 @@ void sampler_free(sampler *s);
 
 /* Puts a stage in front of the chain, and takes it over, failing or not: a constraint. */
 pl_code sampler_add(sampler *s, stage *added, pl_error *e);
-/* The chain alone: afterwards softmax(r->l) is what is drawn from. The seed counts that the sampler was made with. */
+/* The chain alone, on a row over its vocabulary: afterwards softmax(r->l) is what is drawn from. The seed counts that the sampler was made with. */
 void sampler_apply(sampler *s, logits_row *r, const int32_t *tokens, size_t n, uint64_t position);
 void sampler_accept(sampler *s, int32_t id); /* tells the stages what was taken */
 /* All of it, for position `position` (0-based: its index in the cache) after tokens[0..n). Writes to logits [n_vocab]. */
