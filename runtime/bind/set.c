@@ -100,9 +100,10 @@ static bool matches(lua_State *L, model_handle *m, int32_t id, int find) {
     lua_pushvalue(L, find);
     lua_pushlstring(L, piece.data, piece.size);
     lua_pushvalue(L, 2);
-    if (lua_pcall(L, 2, 1, 0) != LUA_OK)
-        bind_raise(L, PL_ERR_ARGUMENT, "the pattern %s: %s", bind_describe(L, 2),
-                   luaL_tolstring(L, -1, NULL));
+    if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+        const char *why = luaL_tolstring(L, -1, NULL);
+        bind_raise(L, PL_ERR_ARGUMENT, "the pattern %s: %s", bind_describe(L, 2), why);
+    }
     found = !lua_isnil(L, -1);
     lua_pop(L, 1);
     return found;
