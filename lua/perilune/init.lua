@@ -21,6 +21,15 @@ M.load = core.load
 ---@type fun(caches: perilune.Cache[]): perilune.Logits[]
 M.logits = core.logits
 
+--- A generator of random numbers: of a seed, of what rng:state() gave, or of a random seed.
+---@type fun(seed?: integer|string): perilune.Rng
+M.rng = core.rng
+
+--- The sampler that the options of generate describe, as a function of logits: filter(l, cache)
+--- changes l, which stands behind the cache, and returns it. Options of other kinds are passed over.
+---@type fun(options: perilune.SamplingOptions): perilune.Sampler
+M.sampler = core.sampler
+
 --- Opens a GGUF file to look at it and to write converted copies; its weights are not loaded. Of a
 --- split file, the path of the first part.
 ---@type fun(path: string, options?: {mmap?: boolean}): perilune.File?, string?, string?

@@ -61,21 +61,47 @@
 
 ---@alias perilune.FinishReason "length"|"stop"|"eog"|"context"|"callback"|"cancelled"
 
----@class perilune.GenerateOptions
+--- The stages of a sampler, in the order of the default chain.
+---@alias perilune.Stage "logit_bias"|"banned_tokens"|"penalties"|"dry"|"top_n_sigma"|"top_k"|"typical_p"|"top_p"|"min_p"|"xtc"|"temperature"|"mirostat"
+
+---@alias perilune.Ids perilune.Set|integer[]|integer
+
+---@class perilune.SamplingOptions
+---@field temperature? number 0, the default, is greedy
+---@field dynatemp_range? number 0: none; temperature goes that far up and down, with the entropy
+---@field dynatemp_exponent? number default 1
+---@field top_k? integer 0: all
+---@field top_p? number 1: all
+---@field min_p? number 0: all
+---@field typical_p? number 1: all
+---@field top_n_sigma? number 0: all
+---@field xtc_probability? number 0: never
+---@field xtc_threshold? number default 0.1
+---@field repetition_penalty? number 1: none; divides positive logits, multiplies negative ones
+---@field repeat_penalty? number the same
+---@field presence_penalty? number 0: none; subtracted once from every token that occurred
+---@field frequency_penalty? number 0: none; subtracted for each time a token occurred
+---@field penalty_last_n? integer how many of the last tokens the penalties look at; default: all
+---@field dry_multiplier? number 0: none
+---@field dry_base? number default 1.75
+---@field dry_allowed_length? integer tokens that may be repeated; default 2
+---@field dry_penalty_last_n? integer how many of the last tokens DRY looks at; default: all
+---@field dry_breakers? perilune.Set|(integer|string)[] what no repetition goes across; default {"\n", ":", "\"", "*"}
+---@field mirostat? 0|1|2 0: none; its version
+---@field mirostat_tau? number the surprise that it aims at, in bits; default 5
+---@field mirostat_eta? number how fast it learns; default 0.1
+---@field mirostat_m? integer of version 1; default 100
+---@field logit_bias? table<integer, number> added to the logits; -math.huge forbids a token
+---@field banned_tokens? perilune.Ids
+---@field samplers? perilune.Stage[] the order of the stages
+---@field seed? integer default: a random one, reported in info.seed
+---@field rng? perilune.Rng gives the seed, and moves on
+
+---@class perilune.GenerateOptions: perilune.SamplingOptions
 ---@field input? perilune.Input
 ---@field input_ids? integer[] the same, ids alone
 ---@field cache? perilune.Cache what to go on from; it is not changed. Default: the empty cache
 ---@field max_new_tokens? integer default: until a stop condition
----@field temperature? number 0, the default, is greedy
----@field top_k? integer 0: all
----@field top_p? number 1: all
----@field min_p? number 0: all
----@field repetition_penalty? number 1: none; divides positive logits, multiplies negative ones
----@field presence_penalty? number 0: none; subtracted once from every token that occurred
----@field frequency_penalty? number 0: none; subtracted for each time a token occurred
----@field penalty_last_n? integer how many of the last tokens the penalties look at; default: all
----@field logit_bias? table<integer, number> added to the logits; -math.huge forbids a token
----@field seed? integer default: a random one, reported in info.seed
 ---@field stop? string|string[] texts that end the generation
 ---@field stop_tokens? integer[] ids that end it
 ---@field stop_at_eog? boolean an end-of-generation token ends it
@@ -173,6 +199,11 @@ function Model:stats() end
 ---@return perilune.Cache
 function Model:cache() end
 
+--- Of ids, or of all tokens in whose text a Lua pattern matches; control tokens have none.
+---@param ids perilune.Ids|string
+---@return perilune.Set
+function Model:set(ids) end
+
 --- Reads a cache file. `recompute` accepts one of other weights or another build, for its tokens.
 ---@param path string
 ---@param options? {recompute?: boolean}
@@ -267,15 +298,29 @@ function Cache:save(path) end
 --- Lets go of this handle. Also <close>.
 function Cache:close() end
 
+--- Over the vocabulary, by token id. -math.huge is masked, and stays so.
 ---@class perilune.Logits
 ---@operator len: integer
+---@operator add(perilune.Logits): perilune.Logits
+---@operator sub(perilune.Logits): perilune.Logits
+---@operator mul(number): perilune.Logits
 ---@field [integer] number
 local Logits = {}
+
+---@return perilune.Logits
+function Logits:copy() end
+
+--- New logits: log-probabilities.
+---@return perilune.Logits
+function Logits:logprobs() end
+
+---@return perilune.Probs
+function Logits:probs() end
 
 ---@return integer id
 function Logits:argmax() end
 
---- The k most likely, sorted; ties to the lower id.
+--- The k most likely, sorted; ties to the lower id. Fewer when fewer are not masked.
 ---@param k integer
 ---@return integer[] ids, number[] logprobs
 function Logits:top(k) end
@@ -284,9 +329,190 @@ function Logits:top(k) end
 ---@return number
 function Logits:logprob(id) end
 
+---@return number
+function Logits:logsumexp() end
+
 --- In nats.
 ---@return number
 function Logits:entropy() end
+
+--- The Kullback-Leibler divergence from m, in nats.
+---@param m perilune.Logits
+---@return number
+function Logits:kl(m) end
+
+--- By the probabilities; takes one number of the generator.
+---@param rng perilune.Rng
+---@return integer id
+function Logits:sample(rng) end
+
+--- In place, as all that follow: l + weight * m.
+---@param m perilune.Logits
+---@param weight? number default 1
+---@return perilune.Logits self
+function Logits:add(m, weight) end
+
+---@param x number
+---@return perilune.Logits self
+function Logits:scale(x) end
+
+---@param ids perilune.Ids
+---@param x number -math.huge masks
+---@return perilune.Logits self
+function Logits:bias(ids, x) end
+
+---@param ids perilune.Ids
+---@return perilune.Logits self
+function Logits:mask(ids) end
+
+--- Masks all others.
+---@param ids perilune.Ids
+---@return perilune.Logits self
+function Logits:keep(ids) end
+
+---@param t number 0 keeps the most probable alone
+---@return perilune.Logits self
+function Logits:temperature(t) end
+
+--- Dynamic temperature: t - range to t + range, with the entropy.
+---@param t number
+---@param range number
+---@param exponent? number default 1
+---@return perilune.Logits self
+function Logits:dynatemp(t, range, exponent) end
+
+---@param k integer 0: all
+---@return perilune.Logits self
+function Logits:top_k(k) end
+
+---@param p number
+---@return perilune.Logits self
+function Logits:top_p(p) end
+
+---@param p number
+---@return perilune.Logits self
+function Logits:min_p(p) end
+
+---@param p number
+---@return perilune.Logits self
+function Logits:typical_p(p) end
+
+---@param n number
+---@return perilune.Logits self
+function Logits:top_n_sigma(n) end
+
+---@param threshold number
+---@param probability? number default 1
+---@param rng? perilune.Rng decides, when there is a probability
+---@return perilune.Logits self
+function Logits:xtc(threshold, probability, rng) end
+
+--- Version 2; with m, version 1.
+---@param mu number bits
+---@param m? integer
+---@return perilune.Logits self
+function Logits:mirostat(mu, m) end
+
+--- Repetition, presence and frequency penalties.
+---@param tokens perilune.Cache|integer[]
+---@param options? perilune.SamplingOptions
+---@return perilune.Logits self
+function Logits:penalties(tokens, options) end
+
+---@param tokens perilune.Cache|integer[]
+---@param options? perilune.SamplingOptions
+---@return perilune.Logits self
+function Logits:dry(tokens, options) end
+
+--- Lets go of its memory now. Also <close>.
+function Logits:close() end
+
+--- Plain numbers over the vocabulary.
+---@class perilune.Probs
+---@operator len: integer
+---@operator add(perilune.Probs): perilune.Probs
+---@operator sub(perilune.Probs): perilune.Probs
+---@operator mul(number): perilune.Probs
+---@field [integer] number
+local Probs = {}
+
+---@return number
+function Probs:sum() end
+
+--- In place.
+---@param least number
+---@param most? number
+---@return perilune.Probs self
+function Probs:clamp(least, most) end
+
+--- Normalises; takes one number of the generator.
+---@param rng perilune.Rng
+---@return integer id
+function Probs:sample(rng) end
+
+--- Their logarithms, normalised.
+---@return perilune.Logits
+function Probs:logits() end
+
+--- Lets go of its memory now. Also <close>.
+function Probs:close() end
+
+--- A set of token ids; it does not change. `for id in set do` goes through it.
+---@class perilune.Set
+---@operator len: integer
+---@operator band(perilune.Ids): perilune.Set
+---@operator bor(perilune.Ids): perilune.Set
+---@operator bxor(perilune.Ids): perilune.Set
+---@operator bnot: perilune.Set
+---@field [integer] boolean
+---@overload fun(): integer?
+local Set = {}
+
+---@param id integer
+---@return boolean
+function Set:contains(id) end
+
+--- Ascending.
+---@return integer[]
+function Set:ids() end
+
+--- A generator of random numbers: Philox4x32-10.
+---@class perilune.Rng
+---@overload fun(): number
+local Rng = {}
+
+--- In [0, 1), as rng() is.
+---@return number
+function Rng:uniform() end
+
+--- 1 to m, or m to n.
+---@param m integer
+---@param n? integer
+---@return integer
+function Rng:integer(m, n) end
+
+--- Independent of this one, which has moved on by one number.
+---@return perilune.Rng
+function Rng:fork() end
+
+--- Of the ids below n, that part, at random.
+---@param n integer
+---@param fraction number
+---@return perilune.Set
+function Rng:subset(n, fraction) end
+
+--- What perilune.rng goes on from.
+---@return string
+function Rng:state() end
+
+--- filter(l, cache): a sampler's chain as a function, which changes l.
+---@class perilune.Sampler
+---@overload fun(l: perilune.Logits, cache?: perilune.Cache): perilune.Logits
+local Sampler = {}
+
+--- With the same state.
+---@return perilune.Sampler
+function Sampler:clone() end
 
 ---@class perilune.File
 local File = {}

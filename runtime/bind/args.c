@@ -135,6 +135,17 @@ lua_Integer bind_integer_arg(lua_State *L, int arg, lua_Integer min, lua_Integer
     return value;
 }
 
+double bind_number_arg(lua_State *L, int arg, double min, double max, const char *allowed,
+                       const char *what) {
+    int number;
+    double value = lua_tonumberx(L, arg, &number);
+    if (!number || !(value >= min && value <= max)) {
+        const char *found = bind_describe(L, arg);
+        bind_arg_error(L, arg, "%s is %s: %s is allowed", what, found, allowed);
+    }
+    return value;
+}
+
 int32_t bind_id_arg(lua_State *L, int arg, size_t n_vocab) {
     return (int32_t)bind_integer_arg(L, arg, 0, (lua_Integer)n_vocab - 1, "the token id");
 }

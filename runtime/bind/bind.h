@@ -28,12 +28,19 @@
 #include "cache/store.h"
 #include "decode/engine.h"
 #include "decode/loop.h"
+#include "decode/random.h"
+#include "decode/row.h"
 #include "text/tokenizer.h"
 
 /* Metatables, by their names in the registry. */
 #define MODEL_TYPE "perilune.model"
 #define CACHE_TYPE "perilune.cache"
 #define LOGITS_TYPE "perilune.logits"
+#define PROBS_TYPE "perilune.probs"
+#define SET_TYPE "perilune.set"
+#define RNG_TYPE "perilune.rng"
+#define SAMPLER_TYPE "perilune.sampler"
+#define FLOATS_TYPE "perilune.floats"       /* the pool of rows; no script sees it */
 #define STREAM_TYPE "perilune.stream"
 #define FILE_TYPE "perilune.file"
 #define WRITER_TYPE "perilune.writer"       /* of a conversion; no script sees it */
@@ -44,6 +51,25 @@
 
 typedef struct cache_handle cache_handle;
 typedef struct request request;
+
+/* A row of logits or probabilities. It needs no model: a row outlives its own. */
+typedef struct float_pool float_pool;
+typedef struct row_handle row_handle;
+struct row_handle {
+    logits_row row;             /* row.l NULL: closed */
+    float_pool *pool;           /* of its state, where its floats come from */
+    row_handle *next, **at;     /* in the pool's list of open ones; at is NULL outside of it */
+    double logsumexp;
+    bool summed;                /* logsumexp is known */
+    bool lent;                  /* its floats are somebody else's */
+};
+
+/* A set of token ids. */
+typedef struct {
+    size_t n;                   /* ids are below it */
+    size_t count;               /* ids in it */
+    uint64_t bits[];            /* [(n + 63) / 64], none set from n on */
+} id_set;
 
 typedef struct model_handle model_handle;
 struct model_handle {
@@ -114,6 +140,9 @@ bool bind_boolean_option(lua_State *L, int t, const char *key, bool absent);
 /* A whole number that is an argument by itself, in [min, max]. */
 lua_Integer bind_integer_arg(lua_State *L, int arg, lua_Integer min, lua_Integer max,
                              const char *what);
+/* A number that is an argument by itself; `allowed` as for an option. */
+double bind_number_arg(lua_State *L, int arg, double min, double max, const char *allowed,
+                       const char *what);
 /* A token id as an argument, below n_vocab. */
 int32_t bind_id_arg(lua_State *L, int arg, size_t n_vocab);
 /* A range of positions [*first, *last] of 1..n from the arguments arg and arg + 1, negative ones
@@ -160,6 +189,8 @@ size_t bind_vocab(lua_State *L, model_handle *m);       /* ids are below it */
 /* Tells Lua's collector by how much the blocks in use have grown since the last time. May run
  * finalizers. */
 void bind_charge(lua_State *L, model_handle *m);
+/* The same for bytes of another kind that it does not see. */
+void bind_charge_bytes(lua_State *L, uint64_t bytes);
 /* Before reporting that the pool is full: whatever the collector can free. */
 void bind_collect(lua_State *L);
 /* What a cache file of this model must match; it points into `build`. */
@@ -186,12 +217,73 @@ cache_handle *bind_new_cache(lua_State *L, int model_idx);
 void bind_close_cache(cache_handle *c);
 void bind_open_cache(lua_State *L);
 
-/* ---- logits.c ---- */
+/* ---- floats.c ---- */
+
+/* Pushes an open row of n floats, whose values are up to the caller. May run finalizers. */
+row_handle *bind_new_row(lua_State *L, const char *type, const kernels *math, size_t n);
+/* Pushes logits over floats [n] that belong to the caller, so that a script may read and change
+ * them in place, until bind_take_back; afterwards they are closed for the script. The row knows
+ * what is left. */
+row_handle *bind_lend_logits(lua_State *L, const kernels *math, float *l, size_t n);
+void bind_take_back(row_handle *h);
+row_handle *bind_check_row(lua_State *L, int arg, const char *type); /* an open one */
+row_handle *bind_test_row(lua_State *L, int idx, const char *type);  /* NULL: something else */
+void bind_row_open(lua_State *L, const row_handle *h);  /* raises when closed */
+int bind_close_row(lua_State *L);                       /* their close, __gc and __close */
+void bind_open_floats(lua_State *L);
+
+/* ---- logits.c, probs.c ---- */
 
 /* Pushes the logits that are row i of a finished request. */
 void bind_push_logits(lua_State *L, request *r, size_t i);
 int bind_logits_of(lua_State *L);       /* perilune.logits */
 void bind_open_logits(lua_State *L);
+int bind_probs(lua_State *L);           /* l:probs() */
+void bind_open_probs(lua_State *L);
+/* a + weight b for two rows of `type` at 1 and 2: pushes the sum, as long as the longer one. With a
+ * `missing` of -INFINITY, ids that one of them lacks are masked in it. */
+int bind_sum_rows(lua_State *L, const char *type, const char *operation, float weight,
+                  float missing);
+/* x * a or a * x: pushes a copy, and says by what it is to be multiplied. */
+row_handle *bind_copy_for_product(lua_State *L, const char *type, float *by);
+
+/* ---- set.c ---- */
+
+id_set *bind_new_set(lua_State *L, size_t n);           /* pushes an empty one */
+void bind_count_set(id_set *s);                         /* after its bits were set */
+/* The bits of the set, id, or list of ids at arg, all below n: [(n + 63) / 64], anchored on the
+ * stack. */
+const uint64_t *bind_bits(lua_State *L, int arg, const char *name, size_t n);
+int bind_set(lua_State *L);             /* model:set */
+void bind_open_set(lua_State *L);
+
+/* ---- rng.c ---- */
+
+uint64_t bind_random_seed(void);        /* from the system; fits a float */
+rng *bind_check_rng(lua_State *L, int arg);
+rng *bind_test_rng(lua_State *L, int idx);
+int bind_rng(lua_State *L);             /* perilune.rng */
+void bind_open_rng(lua_State *L);
+
+/* ---- sampler.c ---- */
+
+/* Options that say how to sample. */
+#define BIND_SAMPLING_KEYS                                                                        \
+    "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "min_p", "typical_p", \
+        "top_n_sigma", "xtc_probability", "xtc_threshold", "repetition_penalty",                  \
+        "repeat_penalty", "presence_penalty", "frequency_penalty", "penalty_last_n",              \
+        "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_breakers", \
+        "mirostat", "mirostat_tau", "mirostat_eta", "mirostat_m", "logit_bias", "banned_tokens",  \
+        "samplers", "seed", "rng"
+/* Reads them from the table at t, over a vocabulary of n_vocab (0: not known yet; then ids are not
+ * looked at). Memory that *o points into stays on the stack. m knows the pieces of dry_breakers; it
+ * may be NULL. Returns whether the seed means something: one was given, or is needed, and then
+ * made. */
+bool bind_read_sampling(lua_State *L, int t, model_handle *m, size_t n_vocab, sampler_options *o);
+int bind_sampler(lua_State *L);         /* perilune.sampler */
+int bind_penalties(lua_State *L);       /* l:penalties, l:dry */
+int bind_dry(lua_State *L);
+void bind_open_sampler(lua_State *L);
 
 /* ---- gguf.c ---- */
 

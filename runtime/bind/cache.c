@@ -185,7 +185,7 @@ static int cache_extend(lua_State *L) {
     scratch *s = bind_scratch(L);
     cache_handle *longer;
     pl_error e;
-    bind_ids(L, 2, "input", c->model, true, node_length(c->node) == 0, s);
+    bind_ids(L, 2, "input", c->model, true, node_length(bind_node(L, c)) == 0, s);
     longer = new_beside(L);
     if (node_extend(bind_node(L, c), s->ids.ids, s->ids.n, &longer->node, &e) != PL_OK)
         bind_fail(L, &e);

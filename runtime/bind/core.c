@@ -6,13 +6,19 @@
 
 __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"load", bind_load}, {"logits", bind_logits_of}, {"gguf", bind_gguf}, {NULL, NULL}};
+        {"load", bind_load}, {"logits", bind_logits_of}, {"rng", bind_rng},
+        {"sampler", bind_sampler}, {"gguf", bind_gguf}, {NULL, NULL}};
     luaL_checkversion(L);
     bind_open_error(L);
     bind_open_args(L);
     bind_open_model(L);
     bind_open_cache(L);
+    bind_open_floats(L);
     bind_open_logits(L);
+    bind_open_probs(L);
+    bind_open_set(L);
+    bind_open_rng(L);
+    bind_open_sampler(L);
     bind_open_gguf(L);
     bind_open_request(L);
     bind_open_stream(L);

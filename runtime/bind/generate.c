@@ -6,12 +6,8 @@
  * may do anything: yield, generate, close the model. After it everything is fetched anew. */
 #include "bind/bind.h"
 
-#include <float.h>
 #include <limits.h>
-#include <math.h>
 #include <string.h>
-#include <sys/random.h>
-#include <time.h>
 
 /* ---- the request ---- */
 
@@ -116,76 +112,8 @@ request *bind_evaluated(lua_State *L, int idx) {
 /* ---- options ---- */
 
 static const char *const generate_keys[] = {
-    "input", "input_ids", "cache", "max_new_tokens", "temperature", "top_k", "top_p", "min_p",
-    "repetition_penalty", "presence_penalty", "frequency_penalty", "penalty_last_n", "logit_bias",
-    "seed", "stop", "stop_tokens", "stop_at_eog", "logprobs", "on_token", NULL};
-
-static uint64_t random_seed(void) {
-    uint64_t seed;
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed) seed = (uint64_t)time(NULL);
-    return seed >> 11; /* a float holds it too: it may go through JSON and come back */
-}
-
-/* Pushes the bias list of the table logit_bias, {[id] = number}. */
-static void push_bias(lua_State *L, int t, size_t n_vocab, sampler_options *o) {
-    size_t n = 0, i = 0;
-    if (lua_getfield(L, t, "logit_bias") == LUA_TNIL) return;
-    int bias = lua_gettop(L);
-    if (!lua_istable(L, bias))
-        bind_raise(L, PL_ERR_ARGUMENT,
-                   "option 'logit_bias' is %s: a table {[id] = number} is allowed",
-                   bind_describe(L, bias));
-    for (lua_pushnil(L); lua_next(L, bias) != 0; lua_pop(L, 1)) n++;
-    logit_bias *list = lua_newuserdatauv(L, (n + 1) * sizeof *list, 0);
-    for (lua_pushnil(L); i < n && lua_next(L, bias) != 0; lua_pop(L, 1), i++) {
-        int whole = 0, number;
-        lua_Integer id = lua_type(L, -2) == LUA_TNUMBER ? lua_tointegerx(L, -2, &whole) : 0;
-        double value = lua_tonumberx(L, -1, &number);
-        if (!whole || id < 0 || (lua_Unsigned)id >= n_vocab)
-            bind_raise(
-                L, PL_ERR_ARGUMENT,
-                "option 'logit_bias' has the key %s: token ids are whole numbers from 0 to %I",
-                bind_describe(L, -2), (lua_Integer)n_vocab - 1);
-        if (!number || !(value <= FLT_MAX) || (value < -FLT_MAX && !isinf(value)))
-            bind_raise(L, PL_ERR_ARGUMENT,
-                       "option 'logit_bias' gives token %I %s: a number, or -math.huge, is allowed",
-                       id, bind_describe(L, -1));
-        list[i] = (logit_bias){.id = (int32_t)id, .bias = (float)value};
-    }
-    o->bias = list;
-    o->n_bias = n;
-}
-
-static void read_sampling(lua_State *L, int t, request *r, sampler_options *o) {
-    const double above_zero = FLT_MIN; /* as a float, it is not 0 */
-    lua_Integer i;
-    double x;
-    *o = sampler_defaults();
-    if (bind_number_option(L, t, "temperature", 0, FLT_MAX, "a number of at least 0", &x))
-        o->temperature = (float)x;
-    if (bind_integer_option(L, t, "top_k", 0, LUA_MAXINTEGER, &i))
-        o->top_k = i > UINT32_MAX ? UINT32_MAX : (uint32_t)i;
-    if (bind_number_option(L, t, "top_p", above_zero, 1, "a number above 0, up to 1,", &x))
-        o->top_p = (float)x;
-    if (bind_number_option(L, t, "min_p", 0, 1, "a number from 0 to 1", &x)) o->min_p = (float)x;
-    if (bind_number_option(L, t, "repetition_penalty", above_zero, FLT_MAX,
-                           "a number above 0 (1: none)", &x))
-        o->repetition_penalty = (float)x;
-    if (bind_number_option(L, t, "presence_penalty", -FLT_MAX, FLT_MAX, "a finite number", &x))
-        o->presence_penalty = (float)x;
-    if (bind_number_option(L, t, "frequency_penalty", -FLT_MAX, FLT_MAX, "a finite number", &x))
-        o->frequency_penalty = (float)x;
-    if (bind_integer_option(L, t, "penalty_last_n", 0, LUA_MAXINTEGER, &i))
-        o->penalty_last_n = (size_t)i;
-    r->seeded = o->temperature > 0;
-    if (bind_integer_option(L, t, "seed", LUA_MININTEGER, LUA_MAXINTEGER, &i)) {
-        o->seed = (uint64_t)i;
-        r->seeded = true;
-    } else if (r->seeded) {
-        o->seed = random_seed();
-    }
-    r->seed = o->seed;
-}
+    "input", "input_ids", "cache", "max_new_tokens", BIND_SAMPLING_KEYS,
+    "stop", "stop_tokens", "stop_at_eog", "logprobs", "on_token", NULL};
 
 /* Pushes the stop strings as a list, and memory that points into them; the list becomes the
  * request's. */
@@ -288,8 +216,8 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
         o.max_new_tokens = (size_t)most;
     o.stop_at_eog = bind_boolean_option(L, 2, "stop_at_eog", false);
     o.logprobs = bind_boolean_option(L, 2, "logprobs", false);
-    read_sampling(L, 2, r, &o.sampler);
-    push_bias(L, 2, bind_vocab(L, m), &o.sampler);
+    r->seeded = bind_read_sampling(L, 2, m, bind_vocab(L, m), &o.sampler);
+    r->seed = o.sampler.seed;
     push_stops(L, 2, 3, &o);
 
     o.pause = strcmp(type, STREAM_TYPE) == 0;

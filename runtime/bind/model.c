@@ -101,8 +101,8 @@ static int model_close(lua_State *L) {
     return 0;
 }
 
-/* Bytes that the collector does not see, as if Lua had allocated them. */
-static void step_collector(lua_State *L, uint64_t bytes) {
+/* As if Lua had allocated them. */
+void bind_charge_bytes(lua_State *L, uint64_t bytes) {
     uint64_t kilobytes = bytes >> 10;
     if (kilobytes > INT_MAX >> 10) kilobytes = INT_MAX >> 10;
     if (kilobytes != 0 && lua_gc(L, LUA_GCISRUNNING) == 1) lua_gc(L, LUA_GCSTEP, (int)kilobytes);
@@ -119,7 +119,7 @@ void bind_charge(lua_State *L, model_handle *m) {
     if (m == NULL) return;
     held = held_bytes(m);
     grown = held > m->charged ? held - m->charged : 0;
-    if (grown != 0) step_collector(L, grown);
+    if (grown != 0) bind_charge_bytes(L, grown);
     m->charged = held_bytes(m); /* finalizers may have given blocks back */
 }
 
@@ -212,7 +212,7 @@ int bind_load(lua_State *L) {
     if (code != PL_OK) return bind_refused(L, &e);
     lua_pushvalue(L, 3);
     bind_enter_model(L, m);
-    step_collector(L, engine_model(m->engine)->n_bytes); /* models that were dropped go first */
+    bind_charge_bytes(L, engine_model(m->engine)->n_bytes); /* models that were dropped go first */
     return 1;
 }
 
@@ -561,8 +561,8 @@ void bind_open_model(lua_State *L) {
         {"encode", model_encode}, {"decode", model_decode}, {"piece", model_piece},
         {"id", model_id}, {"is_eog", model_is_eog}, {"info", model_info},
         {"stats", model_stats}, {"cache", model_cache}, {"restore", model_restore},
-        {"generate", bind_generate}, {"stream", bind_stream}, {"close", model_close},
-        {NULL, NULL}};
+        {"set", bind_set}, {"generate", bind_generate}, {"stream", bind_stream},
+        {"close", model_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", model_close}, {"__close", model_close}, {"__tostring", model_tostring},
         {NULL, NULL}};

@@ -243,8 +243,7 @@ pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *
     if (!v) return pl_fail(e, PL_ERR_MEMORY, "no memory for a generation");
     v->max_new_tokens = o->max_new_tokens;
     v->stop_at_eog = o->stop_at_eog, v->logprobs = o->logprobs, v->pause = o->pause;
-    v->penalties = o->sampler.repetition_penalty != 1 || o->sampler.presence_penalty != 0 ||
-                   o->sampler.frequency_penalty != 0;
+    v->penalties = sampler_reads_tokens(&o->sampler);
     v->job.priority = o->priority;
     v->job.waits = true;
     job_enter(&v->job, g, &kind);

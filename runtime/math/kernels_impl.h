@@ -711,6 +711,54 @@ static double sum_exp(const float *x, size_t n, float max) {
     return total;
 }
 
+/* A result of logits: finite. What is no number is the lowest. */
+INLINE vf v_finite(vf a) { return v_min(v_max(a, v_set1(-FLT_MAX)), v_set1(FLT_MAX)); }
+
+static void logits_add(float *x, const float *y, size_t n, float a) {
+    vf masked = v_set1(-INFINITY), weight = v_set1(a);
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf l = v_load_part(x + i, m), r = v_load_part(y + i, m);
+        vf sum = v_finite(v_add(l, v_mul(weight, r)));
+        sum = v_select(v_above(l, masked), v_select(v_above(r, masked), sum, masked), masked);
+        v_store_part(x + i, sum, m);
+    }
+}
+
+static void logits_scale(float *x, size_t n, float a) {
+    vf masked = v_set1(-INFINITY), by = v_set1(a);
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf l = v_load_part(x + i, m);
+        v_store_part(x + i, v_select(v_above(l, masked), v_finite(v_mul(l, by)), masked), m);
+    }
+}
+
+static void logits_shift(float *x, size_t n, float high, float low, float t) {
+    vf masked = v_set1(-INFINITY), by = v_set1(t), first = v_set1(high), second = v_set1(low);
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf l = v_load_part(x + i, m), y = v_div(v_sub(v_sub(l, first), second), by);
+        v_store_part(x + i, v_select(v_above(l, masked), v_finite(y), masked), m);
+    }
+}
+
+static void logits_keep(float *x, size_t n, float least) {
+    vf masked = v_set1(-INFINITY), low = v_set1(least);
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        vf l = v_load_part(x + i, m);
+        v_store_part(x + i, v_select(v_least(l, low), l, masked), m);
+    }
+}
+
+static void exp_into(const float *x, size_t n, float max, float *y) {
+    for (size_t i = 0; i < n; i += VL) {
+        size_t m = n - i < VL ? n - i : VL;
+        v_store_part(y + i, v_exp(v_sub(v_load_part(x + i, m), v_set1(max))), m);
+    }
+}
+
 const kernels TABLE = {
     .name = TABLE_NAME,
     .packs = true,
@@ -736,4 +784,9 @@ const kernels TABLE = {
     .ssm_step = ssm_step,
     .max = max_of,
     .sum_exp = sum_exp,
+    .logits_add = logits_add,
+    .logits_scale = logits_scale,
+    .logits_shift = logits_shift,
+    .logits_keep = logits_keep,
+    .exp = exp_into,
 };

@@ -146,6 +146,12 @@ struct kernels {
      * sum_exp is NaN with one, and when max is not finite. */
     float (*max)(const float *x, size_t n);
     double (*sum_exp)(const float *x, size_t n, float max);              /* sum of exp(x - max) */
+    void (*exp)(const float *x, size_t n, float max, float *y);          /* y = exp(x - max) */
+    /* Arithmetic of logits. What was masked stays so, a NaN becomes it; all else stays finite. */
+    void (*logits_add)(float *x, const float *y, size_t n, float a);     /* x += a * y; masked where either is */
+    void (*logits_scale)(float *x, size_t n, float a);                   /* x *= a */
+    void (*logits_shift)(float *x, size_t n, float high, float low, float t); /* x = (x - high - low) / t */
+    void (*logits_keep)(float *x, size_t n, float least);                /* masks all but x >= least; a NaN masks all */
 };
 
 /* At most this many rows per attention call. */

@@ -493,6 +493,31 @@ static double sum_exp(const float *x, size_t n, float max) {
     return sum;
 }
 
+/* A result of logits: finite. What is no number is the lowest. */
+static float within(float x) { return !(x > -FLT_MAX) ? -FLT_MAX : x < FLT_MAX ? x : FLT_MAX; }
+
+static void logits_add(float *x, const float *y, size_t n, float a) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > -INFINITY && y[i] > -INFINITY ? within(x[i] + a * y[i]) : -INFINITY;
+}
+
+static void logits_scale(float *x, size_t n, float a) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] > -INFINITY ? within(x[i] * a) : -INFINITY;
+}
+
+static void logits_shift(float *x, size_t n, float high, float low, float t) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = x[i] > -INFINITY ? within((x[i] - high - low) / t) : -INFINITY;
+}
+
+static void logits_keep(float *x, size_t n, float least) {
+    for (size_t i = 0; i < n; i++) x[i] = x[i] >= least ? x[i] : -INFINITY;
+}
+
+static void exp_into(const float *x, size_t n, float max, float *y) {
+    for (size_t i = 0; i < n; i++) y[i] = expf(x[i] - max);
+}
+
 const kernels kernels_scalar = {
     .name = "scalar",
     .matmul = matmul,
@@ -517,4 +542,9 @@ const kernels kernels_scalar = {
     .ssm_step = ssm_step,
     .max = max_of,
     .sum_exp = sum_exp,
+    .logits_add = logits_add,
+    .logits_scale = logits_scale,
+    .logits_shift = logits_shift,
+    .logits_keep = logits_keep,
+    .exp = exp_into,
 };

@@ -87,6 +87,8 @@ INLINE vm v_lanes(size_t first, size_t begin, size_t end) {
     return (vm)((((uint64_t)1 << end) - ((uint64_t)1 << begin)) >> first);
 }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
+INLINE vm v_above(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); } /* a > b: not beside a NaN */
+INLINE vm v_least(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); } /* a >= b */
 
 INLINE float v_sum(vf a) {
     return sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)));
@@ -256,6 +258,8 @@ INLINE vf v_scale2(vf a, vf n) {
     return v_mul(v_mul(a, power_of_2(half)), power_of_2(_mm256_sub_epi32(whole, half)));
 }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
+INLINE vm v_above(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); } /* a > b: not beside a NaN */
+INLINE vm v_least(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); } /* a >= b */
 
 INLINE float v_sum(vf a) { return sum_256(a); }
 /* The largest lane, where none is a NaN. */

@@ -1,6 +1,7 @@
 /* test_lua.c: the Lua face from outside: states that are opened and closed around it, models of
  * chosen shapes, and allocations that fail. What scripts see by themselves is in tests/lua. */
 #include <limits.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <lualib.h>
 
 #include "base/mem.h"
+#include "bind/bind.h"
 #include "decode/engine.h"
 #include "perilune_lua.h"
 #include "support.h"
@@ -130,6 +132,13 @@ static const char everything[] =
     "local _ = rows[1]:top(3), fork:logits(2), fork:logprobs(), more:tokens(), more:text()\n"
     "_ = more == fork, info.before, more:find {5}, more:common_prefix(fork)\n"
     "_ = model:encode 'some text', model:decode {5, 6}, model:info(), model:stats()\n"
+    "local l, rng = more:logits(), perilune.rng(5)\n"
+    "local mixed = (l - fork:logits() * 0.5):add(l, 0.1):top_k(40):top_p(0.9):temperature(0.8)\n"
+    "local few = model:set '^a' | rng:subset(model:info().vocab_size, 0.5) & ~model:set {3}\n"
+    "mixed:mask {7}:bias(few, 1):penalties(more, {repeat_penalty = 2}):dry(more):logprobs():sample(rng)\n"
+    "_ = (mixed:probs() - l:probs()):clamp(0):sum(), few:ids(), rng:fork():state()\n"
+    "local filter = perilune.sampler {temperature = 1, mirostat = 2, dry_multiplier = 1, banned_tokens = few, rng = rng}\n"
+    "filter:clone()(filter(more:logits(), more), more)\n"
     "local ok, message = more:save(file)\n"
     "if ok then model:restore(file) model:restore(file, {recompute = true}) end\n"
     "local source <close> = perilune.gguf(path)\n"
@@ -272,6 +281,12 @@ static void closing_the_state_gives_everything_back(void **state) {
         "setmetatable({}, {__gc = function()\n"
         "  pcall(stream) model:close() pcall(stream) stream:close()\n"
         "end})",
+        "local l = assert(perilune.load(path, {threads = 1})):cache():extend 'a':logits()\n"
+        "kept = {l, l * 2, l:probs(), l:copy():top_k(3)}\n"
+        "kept[2]:close()",
+        "local l = assert(perilune.load(path, {threads = 1})):cache():extend 'a':logits()\n"
+        "setmetatable({}, {__gc = function() pcall(function() l = (l + l):top_k(2):probs() end) end})\n"
+        "filter = perilune.sampler {temperature = 1, top_k = 5} filter(l)",
         "perilune.load(path, {progress = function() error 'no' end})",
     };
     lua_close(new_state(small_model()));
@@ -320,6 +335,99 @@ static void states_side_by_side_do_not_share_handles(void **state) {
     lua_close(b);
 }
 
+/* ---- rows of logits ---- */
+
+static void ids_that_one_of_two_vocabularies_lacks_are_masked(void **state) {
+    (void)state;
+    tiny_shape shape = tiny_default();
+    shape.n_embd = 32, shape.n_head = 2, shape.n_head_kv = 1, shape.n_ff = 64, shape.n_vocab = 400;
+    lua_State *L = new_state(small_model());
+    lua_pushstring(L, tiny_model(&shape));
+    lua_setglobal(L, "larger");
+    run(L, "local function logits(p) return assert(perilune.load(p, {threads = 1})):cache():extend {5, 6}:logits() end\n"
+           "local a, b = logits(path), logits(larger)\n"
+           "assert(#a == 320 and #b == 400)\n"
+           "for _, l in ipairs {a + b, b + a, a - b, b - a, b:copy():add(a, 0.5)} do\n"
+           "  assert(#l == 400)\n"
+           "  for id = 0, 399 do assert((l[id] > -math.huge) == (id < 320)) end\n"
+           "end\n"
+           "local l = a:copy():add(b)\n"
+           "assert(#l == 320 and #l:top(400) == 320)\n"
+           "for id = 0, 319 do assert(math.abs(l[id] - a[id] - b[id]) < 1e-5) end\n"
+           "assert(b:kl(a) == math.huge and a:kl(b) < math.huge and a:kl(b) > 0)\n"
+           "local p, q = a:probs(), b:probs()\n"
+           "for id = 0, 399 do\n"
+           "  assert(math.abs((q - p)[id] - q[id] + (id < 320 and p[id] or 0)) < 1e-7)\n"
+           "  assert(math.abs((p + q)[id] - q[id] - (id < 320 and p[id] or 0)) < 1e-7)\n"
+           "end\n"
+           "local filter = perilune.sampler {temperature = 1, top_k = 7, presence_penalty = 1}\n"
+           "local cache = assert(perilune.load(larger, {threads = 1})):cache():extend {399, 398}\n"
+           "assert(#filter(b, cache):top(9) == 7)\n"
+           "local ok, e = pcall(filter, a, cache)\n"
+           "assert(not ok and e.code == 'mismatch', e)");
+    lua_close(L);
+}
+
+static void logits_that_are_lent_are_changed_in_place_and_taken_back(void **state) {
+    (void)state;
+    enum { N = 1000 };
+    static float l[N];
+    lua_State *L = new_state(small_model());
+    long live = mem_live();
+    run(L, "function stage(l) kept, copy = l, l:copy() return l:top_k(3):bias({5}, 10) end");
+    for (int round = 0; round < 3; round++) {
+        for (size_t i = 0; i < N; i++) l[i] = (float)(i % 100);
+        lua_getglobal(L, "stage");
+        row_handle *h = bind_lend_logits(L, kernels_best(), l, N); /* pushes it */
+        assert_int_equal(lua_pcall(L, 1, 1, 0), LUA_OK);
+        assert_ptr_equal(bind_test_row(L, -1, LOGITS_TYPE), h);
+        size_t left = 0;
+        for (size_t i = 0; i < N; i++) left += l[i] > -INFINITY;
+        assert_int_equal(left, 3);
+        assert_true(l[99] == 99 && l[199] == 99 && l[299] == 99);
+        bind_take_back(h);
+        lua_pop(L, 1);
+        run(L, "local ok, e = pcall(function() return kept[0] end)\n"
+               "assert(not ok and e.code == 'closed' and tostring(e):find 'l:copy', e)\n"
+               "assert(copy[98] == 98 and #copy == 1000)");
+    }
+    lua_close(L);
+    assert_true(mem_live() <= live);
+}
+
+static int live_blocks(lua_State *L) {
+    lua_pushinteger(L, mem_live());
+    return 1;
+}
+
+static void rows_of_a_large_vocabulary_are_reused(void **state) {
+    (void)state;
+    enum { N = 131072 };
+    static float l[N];
+    static const char *const modes[] = {"incremental", "generational"};
+    for (size_t i = 0; i < 2; i++) {
+        long live = mem_live();
+        lua_State *L = prepare(luaL_newstate(), "");
+        lua_register(L, "live", live_blocks);
+        lua_pushstring(L, modes[i]);
+        lua_setglobal(L, "mode");
+        row_handle *h = bind_lend_logits(L, kernels_best(), l, N);
+        lua_setglobal(L, "l");
+        run(L, "collectgarbage(mode)\n"
+               "local before, most = live(), 0\n"
+               "for i = 1, 100000 do\n"
+               "  local sum = l + l\n"
+               "  most = math.max(most, live() - before)\n"
+               "end\n"
+               "assert(most < 300, most)\n" /* 64 MiB and what waits to be collected */
+               "collectgarbage() collectgarbage()\n"
+               "assert(live() - before <= 128, live() - before)");
+        bind_take_back(h);
+        lua_close(L);
+        assert_int_equal(mem_live(), live);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dropped_caches_are_collected_in_time),
@@ -331,6 +439,9 @@ int main(void) {
         cmocka_unit_test(closing_the_state_gives_everything_back),
         cmocka_unit_test(an_interrupt_ends_a_generation_and_keeps_its_tokens),
         cmocka_unit_test(states_side_by_side_do_not_share_handles),
+        cmocka_unit_test(ids_that_one_of_two_vocabularies_lacks_are_masked),
+        cmocka_unit_test(logits_that_are_lent_are_changed_in_place_and_taken_back),
+        cmocka_unit_test(rows_of_a_large_vocabulary_are_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

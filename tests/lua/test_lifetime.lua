@@ -170,6 +170,23 @@ t.test("handles that a finalizer closes under a call are noticed", function()
     collectgarbage "incremental"
 end)
 
+t.test("a cache that is closed while it is extended is noticed", function()
+    local model <close> = load()
+    collectgarbage("incremental", 1, 1000) -- a cycle under way at any time
+    for _ = 1, 10000 do
+        local cache = model:cache():extend { 1 }
+        setmetatable({}, { __gc = function() cache:close() end })
+        for _ = 1, 20 do
+            local ok, err = pcall(cache.extend, cache, { 1 })
+            if not ok then
+                t.eq(err.code, "closed")
+                break
+            end
+        end
+    end
+    collectgarbage("incremental", 200, 100)
+end)
+
 t.test("a model that is closed while its new blocks are charged is noticed", function()
     local ids = {}
     for i = 1, 600 do ids[i] = i end
