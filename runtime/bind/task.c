@@ -224,6 +224,12 @@ static bool run_round(lua_State *L, scheduler *s, double until) {
     return any;
 }
 
+static bool any_ready(const scheduler *s) {
+    for (const task *t = s->first; t != NULL; t = t->next)
+        if (is_ready(t, loop_clock())) return true;
+    return false;
+}
+
 /* Seconds until the first sleeper wakes; infinite: there is none. */
 static double until_wake(const scheduler *s) {
     double first = INFINITY;
@@ -504,10 +510,10 @@ size_t bind_poll(lua_State *L, double seconds) {
     double until = loop_clock() + seconds;
     if (s->current != NULL) bind_raise(L, PL_ERR_ARGUMENT, "poll was called inside a task: it is for the program around them");
     for (;;) {
-        bool moved = run_round(L, s, until);
+        run_round(L, s, until);
         loop_poll(s->engines, until - loop_clock());
         retry_all(L, s);
-        if (loop_clock() >= until || (!moved && !loop_ready(s->engines))) break;
+        if (loop_clock() >= until || (!any_ready(s) && !loop_ready(s->engines))) break;
     }
     report_errors(L);
     return s->n_live;

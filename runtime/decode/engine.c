@@ -685,7 +685,10 @@ bool engine_poll(engine *g, double seconds) {
         }
         if (!fresh) {
             g->flight = FLIGHT_NONE;
-            if (!take_up(g, until)) continue;
+            if (!take_up(g, until)) {
+                if (g->stage == STAGE_NONE) break; /* whoever paused can take part in the next one */
+                continue;
+            }
         }
         if (start_thread(g, &e)) fail_step(g, e.code, &e);
         else launch(g);

@@ -87,8 +87,9 @@ void job_close(job *j);
  * while others go on waits for its turn. */
 bool engine_step(engine *g);
 
-/* The owner's part of steps, for so many seconds at most, save the one result or the one gathering that is under way: takes
- * results, gathers the next step and has it computed elsewhere. Never waits for that. False: no job is running. */
+/* The owner's part of a step, for so many seconds at most, save the one result or the one gathering that is under way: takes
+ * results, or gathers the next step and has it computed elsewhere. Never waits for that. Returns when all results are taken, so
+ * that jobs which paused can be resumed before the next step is gathered. False: no job is running. */
 bool engine_poll(engine *g, double seconds);
 /* Whether engine_poll would find something to do. */
 bool engine_ready(engine *g);

@@ -580,17 +580,19 @@ static void end_job(pl_job *p) {
     pl_job_release(p);
 }
 
-static bool serve_all(pl_engine *h, double until) {
-    bool any = false;
+static void serve_all(pl_engine *h, double until) {
     for (pl_job *p = h->jobs, *next; p; p = next) {
-        job_status before = job_state(p->j);
         bool over = serve(p);
         next = p->next;
-        any = any || before != JOB_RUNNING;
         if (over) end_job(p), next = h->jobs; /* its callback may have changed the list */
         if (loop_clock() >= until) break;
     }
-    return any;
+}
+
+static bool any_to_serve(const pl_engine *h) {
+    for (const pl_job *p = h->jobs; p; p = p->next)
+        if (job_state(p->j) != JOB_RUNNING) return true;
+    return false;
 }
 
 pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) {
@@ -601,7 +603,7 @@ pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) 
     h->polling = true;
     free_dead(h->y);
     for (;;) {
-        bool any = serve_all(h, until);
+        serve_all(h, until);
         loop_poll(&h->loop, until - loop_clock());
         for (script *s = h->scripts, *next; s; s = next) {
             size_t n = 0;
@@ -610,7 +612,7 @@ pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) 
             if (!rc) rc = failed;
             tasks += n;
         }
-        if (loop_clock() >= until || rc || (!any && !loop_ready(&h->loop))) break;
+        if (loop_clock() >= until || rc || (!any_to_serve(h) && !loop_ready(&h->loop))) break;
         tasks = 0;
     }
     h->polling = false;
