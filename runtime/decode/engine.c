@@ -230,7 +230,8 @@ void job_set_priority(job *j, int priority) {
 void job_set_status(job *j, job_status status) {
     bool was_open = j->status != JOB_DONE, is_open = status != JOB_DONE;
     j->status = status;
-    if (status != JOB_RUNNING) j->placed = false;
+    if (status == JOB_RUNNING) j->failed = PL_OK; /* what it was is not the trouble of a step that is under way */
+    else j->placed = false;
     if (is_open && !was_open) atomic_fetch_add(&open_jobs, 1);
     if (was_open && !is_open && atomic_fetch_sub(&open_jobs, 1) == 1)
         atomic_store(&unnoticed, false); /* nobody is left to notice */
@@ -406,9 +407,9 @@ static void gather_all(engine *g, bool hurry) {
     size_t jobs = admit(g), prompts = 0, left;
     for (job *j = g->jobs; j; j = j->next) {
         j->rows = 0;
+        if (!takes_part(j)) continue;
         j->failed = PL_OK;
-        if (takes_part(j))
-            for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
+        for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
     }
     for (job *j = g->jobs; j; j = j->next) {
         if (!takes_part(j)) continue;
