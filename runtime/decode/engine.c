@@ -417,8 +417,9 @@ static void gather_all(engine *g, bool hurry) {
         prompts += j->prompts;
         if (!j->prompts) gather_wishes(g, j, g->step_rows);
     }
-    size_t decoded = g->step.n_rows;
+    size_t decoded = g->step.n_rows, room = g->step_rows - decoded;
     left = prompts ? prompt_rows(g, decoded, hurry || jobs > 1) : 0;
+    if (left > room) left = room;
     for (job *j = g->jobs; j && left; j = j->next) {
         if (!takes_part(j) || !j->prompts) continue;
         size_t equals = 0, before = g->step.n_rows;
