@@ -58,6 +58,7 @@ struct engine {
     size_t n_prompt;        /* rows of this step that are not decoded ones */
     double row_seconds, decode_seconds; /* what a row of a prompt takes, and a step of decoded rows alone; 0: not known */
     double step_seconds;    /* what the rows of this step took */
+    bool progress;          /* this step processed tokens, or handed out a result */
     pl_code rc;             /* how its rows went */
     pl_error error;
     atomic_uint stop;       /* changes when the step is to be abandoned */
@@ -533,12 +534,10 @@ static void let_go(engine *g) {
 
 /* Ends the step: whoever could not go on is stuck, but for those who lack memory of the pool while others go on. */
 static void end_step(engine *g) {
-    bool progress = false;
     let_go(g);
-    for (job *j = g->jobs; j; j = j->next) progress = progress || (takes_part(j) && j->rows > 0);
     for (job *j = g->jobs; j; j = j->next) {
         if (!takes_part(j)) continue;
-        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && progress)) job_set_status(j, JOB_STUCK);
+        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && g->progress)) job_set_status(j, JOB_STUCK);
         else if (j->kind->done(j)) job_set_status(j, JOB_DONE);
     }
 }
@@ -582,6 +581,7 @@ static bool begin_step(engine *g, bool hurry) {
     if (!any_running(g)) return false;
     gather_all(g, hurry);
     g->stage = STAGE_ROWS;
+    g->progress = false;
     g->begin = g->end = g->at = g->slot = 0;
     if ((rc = reserve(g, &e))) fail_step(g, rc, &e);
     return true;
@@ -603,7 +603,10 @@ static void commit(engine *g) {
     size_t E = g->m->hp.n_embd;
     const float *hidden = forward_hidden(g->scratch);
     if (g->step.n_rows) g->counts.steps++;
-    for (size_t r = 0; r < g->step.n_rows; r++) g->counts.tokens += g->step.rows[r].store;
+    for (size_t r = 0; r < g->step.n_rows; r++) {
+        g->counts.tokens += g->step.rows[r].store;
+        g->progress = g->progress || g->step.rows[r].store;
+    }
     g->counts.rerun += g->step.n_again;
     note_seconds(g);
     gathering_commit(&g->step);
@@ -629,7 +632,7 @@ static void deliver_one(engine *g) {
     if (shared) logits = memcpy(g->copy, logits, V * sizeof *logits);
     j->failed = j->kind->take(j, d->wish, d->position, logits, &j->error);
     if (j->failed) j->rows = 0; /* it made no progress */
-    else j->rows++;
+    else j->rows++, g->progress = true;
 }
 
 /* What has been computed is taken up, for so long. True: there are more logits to compute. */
