@@ -59,6 +59,7 @@ struct engine {
     size_t n_prompt;        /* rows of this step that are not decoded ones */
     double row_seconds, decode_seconds; /* what a row of a prompt takes, and a step of decoded rows alone; 0: not known */
     double step_seconds;    /* what the rows of this step took */
+    bool progress;          /* this step processed tokens, or handed out a result */
     pl_code rc;             /* how its rows went */
     pl_error error;
     atomic_uint stop;       /* changes when the step is to be abandoned */
@@ -239,7 +240,8 @@ void job_set_priority(job *j, int priority) {
 void job_set_status(job *j, job_status status) {
     bool was_open = j->status != JOB_DONE, is_open = status != JOB_DONE;
     j->status = status;
-    if (status != JOB_RUNNING) j->placed = false;
+    if (status == JOB_RUNNING) j->failed = PL_OK; /* what it was is not the trouble of a step that is under way */
+    else j->placed = false;
     if (is_open && !was_open) atomic_fetch_add(&open_jobs, 1);
     if (was_open && !is_open && atomic_fetch_sub(&open_jobs, 1) == 1)
         atomic_store(&unnoticed, false); /* nobody is left to notice */
@@ -415,9 +417,9 @@ static void gather_all(engine *g, bool hurry) {
     size_t jobs = admit(g), prompts = 0, left;
     for (job *j = g->jobs; j; j = j->next) {
         j->rows = 0;
+        if (!takes_part(j)) continue;
         j->failed = PL_OK;
-        if (takes_part(j))
-            for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
+        for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
     }
     for (job *j = g->jobs; j; j = j->next) {
         if (!takes_part(j)) continue;
@@ -425,8 +427,9 @@ static void gather_all(engine *g, bool hurry) {
         prompts += j->prompts;
         if (!j->prompts) gather_wishes(g, j, g->step_rows);
     }
-    size_t decoded = g->step.n_rows;
+    size_t decoded = g->step.n_rows, room = g->step_rows - decoded;
     left = prompts ? prompt_rows(g, decoded, hurry || jobs > 1) : 0;
+    if (left > room) left = room;
     for (job *j = g->jobs; j && left; j = j->next) {
         if (!takes_part(j) || !j->prompts) continue;
         size_t equals = 0, before = g->step.n_rows;
@@ -540,12 +543,10 @@ static void let_go(engine *g) {
 
 /* Ends the step: whoever could not go on is stuck, but for those who lack memory of the pool while others go on. */
 static void end_step(engine *g) {
-    bool progress = false;
     let_go(g);
-    for (job *j = g->jobs; j; j = j->next) progress = progress || (takes_part(j) && j->rows > 0);
     for (job *j = g->jobs; j; j = j->next) {
         if (!takes_part(j)) continue;
-        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && progress)) job_set_status(j, JOB_STUCK);
+        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && g->progress)) job_set_status(j, JOB_STUCK);
         else if (j->kind->done(j)) job_set_status(j, JOB_DONE);
     }
 }
@@ -589,6 +590,7 @@ static bool begin_step(engine *g, bool hurry) {
     if (!any_running(g)) return false;
     gather_all(g, hurry);
     g->stage = STAGE_ROWS;
+    g->progress = false;
     g->begin = g->end = g->at = g->slot = 0;
     if ((rc = reserve(g, &e))) fail_step(g, rc, &e);
     return true;
@@ -610,7 +612,10 @@ static void commit(engine *g) {
     size_t E = g->m->hp.n_embd;
     const float *hidden = forward_hidden(g->scratch);
     if (g->step.n_rows) g->counts.steps++;
-    for (size_t r = 0; r < g->step.n_rows; r++) g->counts.tokens += g->step.rows[r].store;
+    for (size_t r = 0; r < g->step.n_rows; r++) {
+        g->counts.tokens += g->step.rows[r].store;
+        g->progress = g->progress || g->step.rows[r].store;
+    }
     g->counts.rerun += g->step.n_again;
     note_seconds(g);
     gathering_commit(&g->step);
@@ -636,7 +641,7 @@ static void deliver_one(engine *g) {
     if (shared) logits = memcpy(g->copy, logits, V * sizeof *logits);
     j->failed = j->kind->take(j, d->wish, d->position, logits, &j->error);
     if (j->failed) j->rows = 0; /* it made no progress */
-    else j->rows++;
+    else j->rows++, g->progress = true;
 }
 
 /* What has been computed is taken up, for so long. True: there are more logits to compute. */

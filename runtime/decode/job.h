@@ -27,7 +27,7 @@ typedef struct {
 struct job {
     const job_kind *kind;
     engine *g;
-    job *prev, *next;   /* in the order of their beginning */
+    job *prev, *next;   /* by priority, then in the order of their beginning */
     job_status status;
     int priority;
     bool waits;         /* for a place among the sequences that are computed: has none yet */
