@@ -3,6 +3,8 @@
 
 local core = require "perilune.core"
 local tasks = require "perilune.tasks"
+require "perilune.choose"
+require "perilune.score"
 
 ---@class perilune
 ---@field version string

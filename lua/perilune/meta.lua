@@ -107,6 +107,8 @@
 ---@field stop_at_eog? boolean an end-of-generation token ends it
 ---@field logprobs? boolean keep the model's own log-probability of each new token
 ---@field on_token? perilune.OnToken
+---@field sampler? fun(l: perilune.Logits, cache: perilune.Cache, ...: perilune.Logits): integer|perilune.Logits|perilune.Cache|false|nil chooses each token
+---@field beside? perilune.Cache[] caches that take the same new tokens; their logits are the sampler's further arguments
 
 ---@class perilune.Timings
 ---@field prompt_tokens integer processed before the first new token
@@ -216,6 +218,23 @@ function Model:restore(path, options) end
 ---@return integer[] new_tokens, perilune.Cache cache, perilune.Info info
 ---@overload fun(self, input?: perilune.Input, max_new_tokens: integer, cache?: perilune.Cache)
 function Model:generate(options) end
+
+--- Log-probabilities of continuations behind the cache, in one step: sums, the caches that end with them, and token by token.
+---@param cache perilune.Cache
+---@param continuations (string|integer[])[]
+---@return number[] sums
+---@return perilune.Cache[] caches
+---@return number[][] per_token
+function Model:score(cache, continuations) end
+
+--- The most probable of several continuations: its place, the cache that ends with it, and what was compared.
+---@param cache perilune.Cache
+---@param choices (string|integer[])[]
+---@param options? {by?: "total"|"mean"|"calibrated", without?: perilune.Cache}
+---@return integer index
+---@return perilune.Cache cache
+---@return number[] logprobs
+function Model:select(cache, choices, options) end
 
 --- The same, pulled token by token: `for id, piece in stream do`.
 ---@param options perilune.GenerateOptions

@@ -46,6 +46,7 @@
 #define WRITER_TYPE "perilune.writer"       /* of a conversion; no script sees it */
 #define REQUEST_TYPE "perilune.request"     /* a request that no script sees */
 #define TASK_TYPE "perilune.task"
+#define CHOSEN_TYPE "perilune.chosen"       /* a request whose tokens the script chooses; no script sees it */
 #define ERROR_TYPE "perilune.error"
 #define SCRATCH_TYPE "perilune.scratch"
 
@@ -97,10 +98,11 @@ struct request {
     bool wants_cache;           /* on_token has a third parameter */
     bool delivered;             /* a stream has handed out the token that its job waits with */
     bool wrapped;               /* the error of on_token has been made an error object already */
+    row_handle *lent;           /* the logits that a sampler in Lua looks at now; anchored */
     bool collected;             /* for lack of memory the collector has run while this was waited for */
 };
 /* Its user values. */
-enum { REQUEST_MODEL = 1, REQUEST_STOPS, REQUEST_ON_TOKEN, REQUEST_END, REQUEST_VALUES = 4 };
+enum { REQUEST_MODEL = 1, REQUEST_STOPS, REQUEST_ON_TOKEN, REQUEST_END, REQUEST_LENT, REQUEST_VALUES = 5 };
 
 /* ---- error.c ---- */
 
@@ -318,6 +320,8 @@ int bind_call_on_token(lua_State *L, int idx, lua_KFunction k);
 /* Does what on_token said: nil and true change nothing, false ends the generation, a cache is gone
  * on from. An error is raised with the tokens and the cache so far. */
 void bind_after_on_token(lua_State *L, int idx, int status);
+/* Raises what a callback of the request at idx raised, the value at `cause`, with the tokens and the cache so far. */
+int bind_raise_callback(lua_State *L, int idx, int cause, const char *what);
 /* Goes on from the cache at cache_idx. `what` begins the message when it is none. */
 void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
 int bind_generate(lua_State *L);
@@ -340,6 +344,10 @@ void bind_open_tasks(lua_State *L);
 /* ---- host.c ---- */
 
 void bind_leave_host(lua_State *L);     /* the state ends */
+
+/* ---- choose.c ---- */
+
+void bind_push_choose_functions(lua_State *L); /* into the table on the top */
 
 /* ---- stream.c ---- */
 

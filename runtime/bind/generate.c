@@ -34,6 +34,8 @@ void bind_close_request(request *r) {
         if (r->next != NULL) r->next->at = r->at;
         r->at = NULL;
     }
+    if (r->lent != NULL) bind_take_back(r->lent);
+    r->lent = NULL;
     r->model = NULL;
     r->job = NULL;
     job_close(j);
@@ -47,6 +49,7 @@ job *bind_job(lua_State *L, const request *r) {
 
 static int request_close(lua_State *L) {
     request *r = luaL_testudata(L, 1, REQUEST_TYPE);
+    if (r == NULL) r = luaL_testudata(L, 1, CHOSEN_TYPE);
     if (r != NULL) bind_close_request(r);
     return 0;
 }
@@ -220,7 +223,8 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     r->seed = o.sampler.seed;
     push_stops(L, 2, 3, &o);
 
-    o.pause = strcmp(type, STREAM_TYPE) == 0;
+    o.choose = strcmp(type, CHOSEN_TYPE) == 0;
+    o.pause = o.choose || strcmp(type, STREAM_TYPE) == 0;
     if (lua_getfield(L, 2, "on_token") != LUA_TNIL) {
         lua_Debug ar;
         if (lua_type(L, -1) != LUA_TFUNCTION)
@@ -332,10 +336,10 @@ void bind_push_info(lua_State *L, int idx) {
 
 /* ---- on_token ---- */
 
-/* An error object of what on_token raised, the value at `cause`. It says where by itself. */
-static void push_callback_error(lua_State *L, int cause) {
+/* An error object of what on_token, or another callback, raised, the value at `cause`. It says where by itself. */
+static void push_callback_error(lua_State *L, int cause, const char *what) {
     cause = lua_absindex(L, cause);
-    lua_pushfstring(L, "on_token: %s", luaL_tolstring(L, cause, NULL));
+    lua_pushfstring(L, "%s: %s", what, luaL_tolstring(L, cause, NULL));
     lua_remove(L, -2);
     bind_error_object(L, PL_ERR_CALLBACK);
     lua_pushliteral(L, "");
@@ -344,10 +348,16 @@ static void push_callback_error(lua_State *L, int cause) {
     lua_setfield(L, -2, "cause");
 }
 
+int bind_raise_callback(lua_State *L, int idx, int cause, const char *what) {
+    idx = lua_absindex(L, idx);
+    push_callback_error(L, cause, what);
+    return raise_with_progress(L, idx);
+}
+
 /* Runs where the error happened, and so can see the way there. */
 static int on_callback_error(lua_State *L) {
     request *r = lua_touserdata(L, lua_upvalueindex(1));
-    push_callback_error(L, 1);
+    push_callback_error(L, 1, "on_token");
     luaL_traceback(L, L, NULL, 1);
     lua_setfield(L, -2, "traceback");
     r->wrapped = true;
@@ -377,7 +387,7 @@ int bind_call_on_token(lua_State *L, int idx, lua_KFunction k) {
 void bind_after_on_token(lua_State *L, int idx, int status) {
     request *r = lua_touserdata(L, idx);
     if (status != LUA_OK && status != LUA_YIELD) {
-        if (!r->wrapped) push_callback_error(L, -1); /* no memory, say, where it happened */
+        if (!r->wrapped) push_callback_error(L, -1, "on_token"); /* no memory, say, where it happened */
         raise_with_progress(L, idx);
     }
     bind_job(L, r);
@@ -455,5 +465,7 @@ void bind_open_request(lua_State *L) {
         {"__gc", request_close}, {"__close", request_close}, {NULL, NULL}};
     luaL_newmetatable(L, REQUEST_TYPE);
     luaL_setfuncs(L, meta, 0);
-    lua_pop(L, 1);
+    luaL_newmetatable(L, CHOSEN_TYPE);
+    luaL_setfuncs(L, meta, 0);
+    lua_pop(L, 2);
 }

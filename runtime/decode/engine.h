@@ -60,7 +60,7 @@ typedef struct job job;
 
 typedef enum {
     JOB_RUNNING,    /* wants steps */
-    JOB_WAITING,    /* a generation that pauses: job_token is new; go on with job_resume */
+    JOB_WAITING,    /* a generation that pauses: job_token is new; go on with job_resume. Or its owner is to choose: job_choice */
     JOB_STUCK,      /* it could not go on: job_trouble says why; go on with job_retry (after PL_ERR_POOL: when memory was freed) */
     JOB_DONE
 } job_status;
@@ -135,6 +135,7 @@ typedef struct {
     bool stop_at_eog;
     bool logprobs;                  /* keep the model's own log-probability of each new token */
     bool pause;                     /* JOB_WAITING after every token, the last one included */
+    bool choose;                    /* JOB_WAITING before every token: the owner chooses it */
     int priority;
 } generate_options;
 
@@ -158,6 +159,13 @@ generate_result job_result(const job *j); /* pointers valid until the job runs, 
  * while they could still begin a stop; with the last token whatever was held back. */
 typedef struct { int32_t id; const char *piece; size_t n_piece; } generate_token;
 generate_token job_token(const job *j);
+
+/* With `choose`: the logits [n_vocab] of a job that waits for its owner to choose the next token; the owner may change them.
+ * NULL: it does not. Valid until it is chosen, or the job runs or closes. */
+float *job_choice(job *j);
+/* Chooses that token, or (by_sampler) what the job's own sampler makes of the logits. The job then waits with the token, or
+ * goes on, as if it had picked it itself. */
+pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e);
 
 /* Goes on after JOB_WAITING: to JOB_RUNNING, or to JOB_DONE when that token was the last. */
 void job_resume(job *j);

@@ -17,6 +17,8 @@ typedef struct {
     size_t n_before;            /* tokens before the new ones */
     size_t max_new_tokens;
     bool stop_at_eog, logprobs, pause;
+    float *choice;              /* [n_vocab], with `choose` */
+    bool choosing;              /* the owner is to choose, and choice is what from */
     bool silent;                /* all tokens so far are without text: SentencePiece's leading space is still to come */
     int32_t *stop_tokens;
     size_t n_stop_tokens;
@@ -130,15 +132,26 @@ static job_wish wish(const job *j, size_t i) {
                       .first = picks ? length - 1 : length, .count = picks};
 }
 
+/* The model's own log-probability, of logits that nothing has changed. */
+static float logprob_of(const generation *v, const float *logits, int32_t id) {
+    const model *m = model_of(v);
+    return v->logprobs ? (float)((double)logits[id] - logits_logsumexp(m->math, logits, m->hp.n_vocab)) : NAN;
+}
+
 static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *e) {
     generation *v = of(j);
-    const model *m = model_of(v);
-    float logprob = NAN, *l = logits;
+    size_t bytes = model_of(v)->hp.n_vocab * sizeof *logits;
+    float *l = logits;
     (void)i;
-    if (v->logprobs) l = memcpy(v->logits_copy, logits, m->hp.n_vocab * sizeof *l);
+    if (v->logprobs) l = memcpy(v->logits_copy, logits, bytes);
+    if (v->choice) {
+        memcpy(v->choice, logits, bytes);
+        v->choosing = true;
+        job_set_status(j, JOB_WAITING);
+        return PL_OK;
+    }
     int32_t id = sampler_pick(v->sampler, l, v->history.ids, v->history.n, position + 1);
-    if (v->logprobs) logprob = (float)((double)logits[id] - logits_logsumexp(m->math, logits, m->hp.n_vocab));
-    pl_code rc = accept(v, id, logprob, e);
+    pl_code rc = accept(v, id, logprob_of(v, logits, id), e);
     if (!rc && v->pause) job_set_status(j, JOB_WAITING);
     return rc;
 }
@@ -154,6 +167,7 @@ void job_finish(job *j, finish_reason r) {
     generation *v = of(j);
     engine_forget(j->g, j);
     if (v->reason == FINISH_NONE) v->reason = r;
+    v->choosing = false;
     job_set_status(j, JOB_DONE);
     node_seal(v->node);
 }
@@ -177,6 +191,7 @@ static void free_generation(job *j) {
     stops_free(&v->text);
     text_free(&v->piece_bytes);
     mem_free(v->logits_copy);
+    mem_free(v->choice);
     mem_free(v);
 }
 
@@ -223,7 +238,8 @@ static pl_code set_up(generation *v, const generate_options *o, pl_error *e) {
         return rc;
     v->stop_tokens = mem_array(o->n_stop_tokens ? o->n_stop_tokens : 1, sizeof *v->stop_tokens);
     if (o->logprobs) v->logits_copy = mem_array(m->hp.n_vocab, sizeof *v->logits_copy);
-    if (!v->stop_tokens || (o->logprobs && !v->logits_copy)) return pl_fail(e, PL_ERR_MEMORY, "no memory for a generation");
+    if (o->choose) v->choice = mem_array(m->hp.n_vocab, sizeof *v->choice);
+    if (!v->stop_tokens || (o->logprobs && !v->logits_copy) || (o->choose && !v->choice)) return pl_fail(e, PL_ERR_MEMORY, "no memory for a generation");
     if (o->n_stop_tokens) memcpy(v->stop_tokens, o->stop_tokens, o->n_stop_tokens * sizeof *o->stop_tokens);
     v->n_stop_tokens = o->n_stop_tokens;
     v->base = node_retain(o->cache);
@@ -257,8 +273,22 @@ pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *
 
 /* ---- the owner's side ---- */
 
+float *job_choice(job *j) { return of(j)->choosing ? of(j)->choice : NULL; }
+
+pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e) {
+    generation *v = of(j);
+    if (!v->choosing) return pl_fail(e, PL_ERR_ARGUMENT, "there is no token to choose now");
+    if (by_sampler) id = sampler_pick(v->sampler, v->choice, v->history.ids, v->history.n, node_length(v->node));
+    pl_code rc = accept(v, id, v->logprobs ? logprob_of(v, v->logits_copy, id) : NAN, e);
+    if (rc) return rc;
+    v->choosing = false;
+    if (!v->pause) job_resume(j);
+    return PL_OK;
+}
+
 void job_resume(job *j) {
     if (j->status != JOB_WAITING) return;
+    of(j)->choosing = false;
     job_set_status(j, JOB_RUNNING);
     if (of(j)->reason != FINISH_NONE) job_finish(j, FINISH_LENGTH);
 }
@@ -322,6 +352,7 @@ pl_code job_resume_from(job *j, cache_node *cache, pl_error *e) {
         goto done;
     }
     engine_forget(j->g, j);
+    v->choosing = false;
     node_tokens(cache, before, n, ids);
     if ((rc = node_grow(cache, NULL, 0, &node, e)) || (rc = reserve_all(v, ids, n, length, e))) goto done;
     node_seal(v->node);
