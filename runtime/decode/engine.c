@@ -218,6 +218,7 @@ void job_enter(job *j, engine *g, const job_kind *kind) {
     if (!any_open(g)) g->interrupts = atomic_load(&interrupts); /* those were meant for others */
     j->kind = kind;
     j->g = g;
+    j->interrupts = atomic_load(&interrupts);
     link_job(j);
     atomic_fetch_add(&open_jobs, 1);
 }
@@ -242,7 +243,10 @@ void job_set_status(job *j, job_status status) {
     j->status = status;
     if (status == JOB_RUNNING) j->failed = PL_OK; /* what it was is not the trouble of a step that is under way */
     else j->placed = false;
-    if (is_open && !was_open) atomic_fetch_add(&open_jobs, 1);
+    if (is_open && !was_open) {
+        j->interrupts = atomic_load(&interrupts);
+        atomic_fetch_add(&open_jobs, 1);
+    }
     if (was_open && !is_open && atomic_fetch_sub(&open_jobs, 1) == 1)
         atomic_store(&unnoticed, false); /* nobody is left to notice */
 }
@@ -515,17 +519,13 @@ static flight_state flight_of(engine *g) {
 
 /* ---- the step ---- */
 
-static void cancel_all(engine *g) {
-    for (job *j = g->jobs; j; j = j->next)
-        if (j->status != JOB_DONE) j->kind->cancel(j);
-}
-
 static void look_for_interrupts(engine *g) {
     unsigned n = atomic_load(&interrupts);
     if (n == g->interrupts) return;
     g->interrupts = n;
     atomic_store(&unnoticed, false);
-    cancel_all(g);
+    for (job *j = g->jobs; j; j = j->next)
+        if (j->status != JOB_DONE && j->interrupts != n) j->kind->cancel(j);
 }
 
 static bool any_running(const engine *g) {

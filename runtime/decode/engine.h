@@ -50,8 +50,8 @@ typedef struct {
 engine_counts engine_stats(const engine *g);
 
 /* Asks whatever is being computed in this process to stop: a step is abandoned between layers; generations that are
- * under way end as cancelled, other jobs fail with PL_ERR_CANCELLED. Safe in a signal handler. Returns false when no
- * job is open, or the last interrupt has not been noticed by any yet. */
+ * under way end as cancelled, other jobs are stuck with PL_ERR_CANCELLED; jobs that are opened after it go on. Safe in a
+ * signal handler. Returns false when no job is open, or the last interrupt has not been noticed by any yet. */
 bool engine_interrupt(void);
 
 /* ---- jobs ---- */

@@ -35,6 +35,7 @@ struct job {
     bool prompts;       /* wants more of this step than a token to be decoded */
     pl_code failed;     /* why it got no rows, or could not take its results, in the last step; of JOB_STUCK: why it is */
     pl_error error;
+    unsigned interrupts; /* before it was opened: not meant for it */
     size_t rows;        /* of its own that the last step processed */
 };
 
