@@ -3,6 +3,7 @@
 #   make SANITIZE=address,undefined ...   the same under sanitizers, in build/sanitize-address-undefined
 #   make CC=clang BUILD=build/clang ...   another compiler, beside the first
 #   make CC=aarch64-linux-gnu-gcc BUILD=build/aarch64 ...   for 64-bit ARM, on any machine; tests are emulated
+#   make test-neon                        that, and its numbers (tests/README.md)
 #   make fuzz FUZZ_SECONDS=60 ...         random inputs for whatever reads files and texts (tests/README.md)
 #   make install PREFIX=/usr/local DESTDIR=
 
@@ -53,7 +54,10 @@ LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 # Kernels are chosen at run time: each instruction set is compiled in its own file with its own flags. On another
 # architecture those files are empty.
-ifneq ($(findstring x86_64,$(TARGET)),)
+ifneq ($(findstring aarch64,$(TARGET)),)
+# Without gcc's scheduling before registers are given out, which makes a product's tile need more than there are.
+ISA_neon   := -march=armv8.2-a+dotprod -O3 $(if $(findstring clang,$(CC)),,-fno-schedule-insns) $(if $(SANITIZE),-g1)
+else ifneq ($(findstring x86_64,$(TARGET)),)
 ISA_avx2   := -mavx2 -mfma -mf16c -O3 $(if $(SANITIZE),-g1)
 ISA_avxvnni := $(ISA_avx2) -mavxvnni
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3 $(if $(SANITIZE),-g1)
@@ -69,7 +73,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fu
 FUZZ_SUPPORT := tests/fuzz/fuzz.c tests/fuzz/words.c
 TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS)) $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 
-.PHONY: all deps demo test bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
+.PHONY: all deps demo test test-neon neon-tests bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
 all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
@@ -139,6 +143,15 @@ demo: all
 
 test: all $(TEST_PROGRAMS)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) RUNNER="$(RUNNER)" sh tests/run.sh $(TEST_PROGRAMS)
+
+# The numbers on 64-bit ARM, emulated where this machine is another. That takes minutes: the programs that stay away
+# say nothing about kernels.
+NEON_BUILD := build/aarch64
+NEON_TESTS := math recurrence parity states arch
+test-neon:
+	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(NEON_BUILD) neon-tests
+neon-tests: $(NEON_TESTS:%=$(BUILD)/tests/test_%)
+	@BUILD=$(BUILD) RUNNER="$(RUNNER)" LUA_TESTS= sh tests/run.sh $^
 
 # Fuzzing, with clang and libFuzzer in a build of its own (the kernels, which no input reaches, without instruments): one target after the other, so many seconds each. What they
 # discover is input of the next run, in build/fuzz/corpus; `make fuzz-corpus` keeps a small set that reaches the same code.

@@ -157,33 +157,45 @@ INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
     }
 }
 
-/* VL outputs of n_r rows (a constant wherever this is inlined). */
-INLINE void block_tile(weight_type type, size_t n_r, operands t) {
+/* n_v vectors of outputs of n_r rows (constants wherever this is inlined). */
+INLINE void block_tile(weight_type type, size_t n_v, size_t n_r, operands t) {
     const packed_layout l = packed_layout_of(type);
     const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
     const uint8_t *block = t.w, *x = t.x;
-    vf sum[TILE_ROWS];
+    vf sum[ROW_VECTORS][TILE_ROWS], d[ROW_VECTORS], m[ROW_VECTORS];
     UNROLL
-    for (size_t r = 0; r < n_r; r++) sum[r] = v_zero();
+    for (size_t v = 0; v < n_v; v++) {
+        UNROLL
+        for (size_t r = 0; r < n_r; r++) sum[v][r] = v_zero();
+    }
     for (size_t b = 0; b < t.n_in / l.inputs; b++, block += bytes) {
         const uint8_t *high = block + packed_high_at(&l) + 4 * t.lane, *low = block + packed_low_at(&l) + 4 * t.lane;
-        vf d = l.exponents ? v_load_e8m0(block + t.lane) : v_load_f16(block + 2 * t.lane), m = v_zero();
-        if (l.halves == 2) m = v_load_f16(block + 2 * (PACKED_ROWS + t.lane));
+        UNROLL
+        for (size_t v = 0; v < n_v; v++) {
+            size_t lane = t.lane + v * VL;
+            d[v] = l.exponents ? v_load_e8m0(block + lane) : v_load_f16(block + 2 * lane);
+            m[v] = v_zero();
+            if (l.halves == 2) m[v] = v_load_f16(block + 2 * (PACKED_ROWS + lane));
+        }
         for (size_t first = 0; first < n_parts; first += together) {
             UNROLL
             for (size_t k = 0; k < together; k++, x += sizeof(act_block)) {
                 if (n_r == 1) prefetch(block + (first + k) * bytes / n_parts, bytes / n_parts);
-                part_scales s = scales_of(type, &l, block, t.lane, first + k, d, m);
-                vb w[PIECES];
-                UNROLL
-                for (size_t j = 0; j < PIECES; j++) w[j] = piece(type, high, low, first, k, j);
-                UNROLL
-                for (size_t r = 0; r < n_r; r++)
-                    sum[r] = add_part(type, w, &s, (const act_block *)(const void *)(x + r * t.x_stride), sum[r]);
+                for (size_t v = 0; v < n_v; v++) {
+                    part_scales s = scales_of(type, &l, block, t.lane + v * VL, first + k, d[v], m[v]);
+                    vb w[PIECES];
+                    UNROLL
+                    for (size_t j = 0; j < PIECES; j++)
+                        w[j] = piece(type, high + 4 * v * VL, low + 4 * v * VL, first, k, j);
+                    UNROLL
+                    for (size_t r = 0; r < n_r; r++)
+                        sum[v][r] = add_part(type, w, &s, (const act_block *)(const void *)(x + r * t.x_stride), sum[v][r]);
+                }
             }
         }
     }
-    store_sums(t, n_r, sum);
+    UNROLL
+    for (size_t v = 0; v < n_v; v++, t.y += VL) store_sums(t, n_r, sum[v]);
 }
 
 /* ---- floats ---- */
@@ -229,10 +241,10 @@ INLINE void group_rows(weight_type type, size_t n_rows, operands t) {
     for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
         size_t left = n_rows - r;
         step = left >= TILE_ROWS ? TILE_ROWS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        if (step == TILE_ROWS) block_tile(type, TILE_ROWS, t);
-        else if (step == 4) block_tile(type, 4, t);
-        else if (step == 2) block_tile(type, 2, t);
-        else block_tile(type, 1, t);
+        if (step == TILE_ROWS) block_tile(type, 1, TILE_ROWS, t);
+        else if (step == 4) block_tile(type, 1, 4, t);
+        else if (step == 2) block_tile(type, 1, 2, t);
+        else block_tile(type, 1, 1, t);
     }
 }
 
@@ -257,15 +269,17 @@ INLINE void product_of(weight_type type, operands all, size_t group_bytes, size_
         for (size_t r = 0; r < n_rows; r += TILE_ROWS) {
             size_t rows = n_rows - r < TILE_ROWS ? n_rows - r : TILE_ROWS;
             for (size_t i = g; i < end; i++)
-                for (size_t lane = 0; lane < PACKED_ROWS && i * PACKED_ROWS + lane < n_out; lane += VL) {
+                for (size_t lane = 0, step; lane < PACKED_ROWS && i * PACKED_ROWS + lane < n_out; lane += step * VL) {
                     size_t o = i * PACKED_ROWS + lane, left = n_out - o;
+                    step = rows == 1 && left >= ROW_VECTORS * VL ? ROW_VECTORS : 1;
                     operands t = all;
                     t.w += i * group_bytes;
                     t.lane = lane;
                     t.x += r * all.x_stride;
                     t.y += r * all.y_stride + o;
                     t.n_out = left < VL ? left : VL;
-                    group_rows(type, rows, t);
+                    if (step > 1) block_tile(type, ROW_VECTORS, 1, t);
+                    else group_rows(type, rows, t);
                 }
         }
     }
@@ -277,8 +291,7 @@ INLINE void float_product_of(weight_type type, operands all, size_t group_bytes,
     for (size_t o = 0, step; o < n_out; o += step * VL) {
         size_t whole = (n_out - o) / VL; /* vectors that are stored whole */
         step = whole >= 4 && n_rows < 4 ? 4 : whole >= FLOAT_GROUPS ? FLOAT_GROUPS : 1;
-        if (VL != PACKED_ROWS && o % PACKED_ROWS) step = 1;                                 /* within a group, */
-        if (VL != PACKED_ROWS && step * VL > PACKED_ROWS) step = PACKED_ROWS / VL;          /* and no further */
+        while (VL != PACKED_ROWS && step * VL > PACKED_ROWS - o % PACKED_ROWS) step /= 2; /* within a group */
         operands t = all;
         t.w += o / PACKED_ROWS * group_bytes;
         t.lane = o % PACKED_ROWS;
