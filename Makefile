@@ -3,7 +3,7 @@
 #   make SANITIZE=address,undefined ...   the same under sanitizers, in build/sanitize-address-undefined
 #   make CC=clang BUILD=build/clang ...   another compiler, beside the first
 #   make CC=aarch64-linux-gnu-gcc BUILD=build/aarch64 ...   for 64-bit ARM, on any machine; tests are emulated
-#   make test-neon                        that, and its numbers (tests/README.md)
+#   make test-neon                        that, and tests of its kernels (tests/README.md)
 #   make fuzz FUZZ_SECONDS=60 ...         random inputs for whatever reads files and texts (tests/README.md)
 #   make install PREFIX=/usr/local DESTDIR=
 
@@ -144,10 +144,10 @@ demo: all
 test: all $(TEST_PROGRAMS)
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) RUNNER="$(RUNNER)" sh tests/run.sh $(TEST_PROGRAMS)
 
-# The numbers on 64-bit ARM, emulated where this machine is another. That takes minutes: the programs that stay away
-# say nothing about kernels.
+# The kernels on 64-bit ARM, emulated where this machine is another, and what runs fast enough beside them: the other
+# programs compute so much that an emulator needs hours.
 NEON_BUILD := build/aarch64
-NEON_TESTS := math recurrence parity states arch
+NEON_TESTS := math recurrence parity states arch base cache convert decode formats gguf store
 test-neon:
 	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(NEON_BUILD) neon-tests
 neon-tests: $(NEON_TESTS:%=$(BUILD)/tests/test_%)
