@@ -9,6 +9,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#define ASAN_UNPOISON_MEMORY_REGION(p, n) ((void)(p), (void)(n))
+#endif
+
 #include "base/checked.h"
 
 /* Relaxed: they count, and order nothing. */
@@ -99,6 +111,9 @@ void mem_pages_free(void *p, size_t bytes) {
     atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
     munmap(p, (at_least_one(bytes) + LARGE_PAGE - 1) & ~(LARGE_PAGE - 1));
 }
+
+void mem_forbid(void *p, size_t bytes) { ASAN_POISON_MEMORY_REGION(p, bytes); }
+void mem_allow(void *p, size_t bytes) { ASAN_UNPOISON_MEMORY_REGION(p, bytes); }
 
 int mem_reserve(void *p_to_pointer, size_t *capacity, size_t need, size_t size) {
     size_t grown;

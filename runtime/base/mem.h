@@ -21,6 +21,10 @@ void mem_free(void *p);                                /* of any of the above; N
 void *mem_pages(size_t bytes);
 void mem_pages_free(void *p, size_t bytes);            /* NULL is fine */
 
+/* Says to the address sanitizer, where there is one, that nobody may touch these bytes, or that one may again. */
+void mem_forbid(void *p, size_t bytes);
+void mem_allow(void *p, size_t bytes);
+
 /* Grows *p, an array of *capacity elements, to hold at least `need`, at least doubling. Returns 0,
  * or -1 with *p and *capacity unchanged. */
 int mem_reserve(void *p_to_pointer, size_t *capacity, size_t need, size_t size);

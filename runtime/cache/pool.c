@@ -1,31 +1,75 @@
-/* pool.c: blocks of keys and values, and states; see pool.h. They are allocated one by one, as they are needed, so a large
- * limit costs nothing until it is used. */
+/* pool.c: blocks of keys and values, and states; see pool.h. A slab's memory is the system's until a block of it is first
+ * used, so a large limit costs nothing.
+ *
+ * The invariant: a slab is in its shelf's list of open ones exactly while it has a block to give, cut and free or not cut
+ * yet. */
 #include "cache/pool.h"
 
 #include <assert.h>
+#include <stdbool.h>
 
+#include "base/checked.h"
 #include "base/mem.h"
+
+struct kv_slab {
+    kv_slab *prev, *next;   /* of the open ones */
+    uint8_t *data;
+    size_t stride, size;    /* bytes from block to block; blocks */
+    size_t n_cut, n_used;   /* blocks that were ever given; that are now */
+    kv_block *free;         /* cut ones */
+    kv_block blocks[];      /* [size] */
+};
 
 void pool_init(kv_pool *p, size_t block_bytes, size_t state_bytes, size_t max_bytes) {
     *p = (kv_pool){.max_bytes = max_bytes,
                    .of = {[POOL_BLOCKS] = {.bytes = block_bytes}, [POOL_STATES] = {.bytes = state_bytes}}};
 }
 
-static void free_block(kv_block *b) {
-    mem_free(b->data);
+static bool is_open(const kv_slab *b) { return b->n_used < b->size; }
+
+static void open_slab(pool_shelf *s, kv_slab *b) {
+    b->prev = NULL;
+    b->next = s->open;
+    if (b->next) b->next->prev = b;
+    s->open = b;
+}
+
+static void close_slab(pool_shelf *s, kv_slab *b) {
+    if (b->prev) b->prev->next = b->next;
+    else s->open = b->next;
+    if (b->next) b->next->prev = b->prev;
+}
+
+static kv_slab *new_slab(pool_shelf *s) {
+    size_t stride;
+    if (!checked_round_up(s->bytes, MEM_ALIGN, &stride)) return NULL;
+    size_t n = POOL_SLAB_BYTES / (stride ? stride : 1);
+    if (n < 1) n = 1;
+    if (n > POOL_SLAB_BLOCKS) n = POOL_SLAB_BLOCKS;
+    kv_slab *b = mem_zalloc(sizeof *b + n * sizeof b->blocks[0]);
+    if (!b) return NULL;
+    *b = (kv_slab){.data = mem_pages(n * stride), .stride = stride, .size = n};
+    if (!b->data) {
+        mem_free(b);
+        return NULL;
+    }
+    mem_forbid(b->data, n * stride);
+    open_slab(s, b);
+    return b;
+}
+
+static void free_slab(pool_shelf *s, kv_slab *b) {
+    close_slab(s, b);
+    s->n_free -= b->n_cut;
+    mem_allow(b->data, b->size * b->stride);
+    mem_pages_free(b->data, b->size * b->stride);
     mem_free(b);
 }
 
 void pool_clear(kv_pool *p) {
     for (int kind = 0; kind < POOL_KINDS; kind++) {
-        pool_shelf *s = &p->of[kind];
-        assert(s->n_used == 0);
-        while (s->free) {
-            kv_block *b = s->free;
-            s->free = b->next;
-            free_block(b);
-        }
-        s->n_free = 0;
+        assert(p->of[kind].n_used == 0);
+        while (p->of[kind].open) free_slab(&p->of[kind], p->of[kind].open);
     }
 }
 
@@ -49,27 +93,29 @@ static pl_code full(const kv_pool *p, pool_kind kind, pl_error *e) {
 
 pl_code pool_take(kv_pool *p, pool_kind kind, kv_block **out, pl_error *e) {
     pool_shelf *s = &p->of[kind];
-    kv_block *b = s->free;
     size_t used = pool_used_bytes(p);
     if (used > p->max_bytes || p->max_bytes - used < s->bytes) return full(p, kind, e);
+    kv_slab *slab = s->open ? s->open : new_slab(s);
+    if (!slab)
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache %s of %zu bytes", kind == POOL_BLOCKS ? "block" : "state",
+                       s->bytes);
+    kv_block *b = slab->free;
     if (b) {
-        s->free = b->next;
+        slab->free = b->next;
         s->n_free--;
     } else {
-        b = mem_zalloc(sizeof *b);
-        uint8_t *data = b ? mem_aligned(s->bytes) : NULL;
-        if (!data) {
-            mem_free(b);
-            return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache %s of %zu bytes",
-                           kind == POOL_BLOCKS ? "block" : "state", s->bytes);
-        }
-        b->data = data;
+        b = &slab->blocks[slab->n_cut];
+        b->data = slab->data + slab->n_cut++ * slab->stride;
+        b->slab = slab;
         b->kind = kind;
         p->fresh_bytes += s->bytes;
     }
+    mem_allow(b->data, s->bytes);
     b->next = NULL;
     b->refs = 1;
     b->claimed = 0;
+    slab->n_used++;
+    if (!is_open(slab)) close_slab(s, slab);
     s->n_used++;
     *out = b;
     return PL_OK;
@@ -86,12 +132,13 @@ void pool_drop(kv_pool *p, kv_block *b) {
     assert(b->refs > 0);
     if (--b->refs == 1) s->n_shared--;
     if (b->refs > 0) return;
+    kv_slab *slab = b->slab;
+    if (!is_open(slab)) open_slab(s, slab);
+    mem_forbid(b->data, s->bytes);
+    b->next = slab->free;
+    slab->free = b;
+    slab->n_used--;
     s->n_used--;
-    if ((s->n_free + 1) * s->bytes > POOL_KEEP_BYTES) {
-        free_block(b);
-        return;
-    }
-    b->next = s->free;
-    s->free = b;
     s->n_free++;
+    if (slab->n_used == 0 && s->n_free * s->bytes > POOL_KEEP_BYTES) free_slab(s, slab);
 }

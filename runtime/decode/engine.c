@@ -1,44 +1,91 @@
-/* engine.c: the step. Gathering asks each running job for its wish and claims slots for the tokens that have to be
+/* engine.c: the step. Gathering asks each running job for its wishes and claims slots for the tokens that have to be
  * processed for it, nearest the root first; rows that another job has claimed in the same step are shared. Then the model
- * runs once, the claims are committed, and each job takes the logits that it asked for. The batch itself is gather.c's. */
+ * runs once, the claims are committed, and each job takes the logits that it asked for. The batch itself is gather.c's.
+ *
+ * A step has stages: rows are computed, then logits, STEP_LOGITS rows at a time, each time followed by handing them out.
+ * compute() is all that is done outside of the owner's thread; the invariant: while it runs there, the owner reads and writes
+ * nothing of the step but a delivery's job. */
 #include "decode/engine.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/system.h"
 #include "decode/gather.h"
 #include "decode/job.h"
 
-#define STEP_LOGITS 16  /* rows of logits that are computed, and held, at a time */
-#define FEW_STATES 4    /* for which there is room by default beside a full context */
+#define STEP_LOGITS 64      /* rows of logits that are computed, and held, at a time */
+#define FEW_STATES 4        /* for which there is room by default beside a full context */
+#define STEP_SECONDS 0.1    /* that a step takes at most, as far as can be told before, when somebody might wait for it */
+#define PROMPT_SECONDS 0.005 /* that prompts may take of a step at least, beside sequences that are decoded */
+#define FIRST_ROWS 32       /* of a step while it is not known what a row takes */
 
-/* One job's use of a hidden state: of a row of this step, or one that its node has kept. Without a job, the state is only
- * kept with the node. */
+/* One job's use of a hidden state: of a row of this step, or one that its node has kept. Without a job it is not wanted any
+ * more. The node is held. */
 typedef struct { job *j; size_t wish; cache_node *node; size_t position, row; const float *kept; } delivery;
+
+/* A row whose hidden state stays with its node, which is held. */
+typedef struct { cache_node *node; size_t row; } keeper;
+
+typedef enum { STAGE_NONE, STAGE_ROWS, STAGE_LOGITS } step_stage;
+typedef enum { FLIGHT_NONE, FLIGHT_ASKED, FLIGHT_OVER } flight_state;
 
 struct engine {
     model *m;
     cache_store *store;
     forward_scratch *scratch;
-    job *jobs;
+    job *jobs;              /* by priority, then in the order of their beginning */
     engine_counts counts;
+    size_t step_rows, max_sequences;
+    unsigned interrupts;    /* seen */
 
+    step_stage stage;
     gathering step;
+    batch b;
+    size_t place[STEP_ROWS];    /* of a row's hidden state in the forward pass's result */
     delivery *deliveries;   size_t n_deliveries, delivery_room;
+    keeper *keepers;        size_t n_keepers, keeper_room;
+    size_t begin, end;      /* deliveries whose logits are computed now, or are being handed out */
+    size_t at, slot;        /* the next to be handed out, and its row of logits */
     float *hidden;          /* [STEP_LOGITS][E] gathered for the output matrix */
-    float *logits;          /* [STEP_LOGITS][V] */
+    float *logits; size_t logit_rows;   /* [logit_rows][V] */
     float *copy;            /* [V]: for a job that shares its row with the next */
+    size_t n_prompt;        /* rows of this step that are not decoded ones */
+    double row_seconds, decode_seconds; /* what a row of a prompt takes, and a step of decoded rows alone; 0: not known */
+    double step_seconds;    /* what the rows of this step took */
+    pl_code rc;             /* how its rows went */
+    pl_error error;
+    atomic_uint stop;       /* changes when the step is to be abandoned */
+
+    /* what computes while the owner does something else */
+    pthread_t thread;
+    bool started, quit;
+    pthread_mutex_t lock;   /* of the next two */
+    pthread_cond_t changed;
+    flight_state flight;
 };
 
-/* Set by engine_interrupt, cleared by the first job that notices; and how many jobs could. */
-static atomic_bool interrupted;
+/* Counted by engine_interrupt; every engine compares with what it has seen. Whether nobody has noticed the last; and how many
+ * jobs could. */
+static atomic_uint interrupts;
+static atomic_bool unnoticed;
 static atomic_size_t open_jobs;
 
 bool engine_interrupt(void) {
-    return atomic_load(&open_jobs) > 0 && !atomic_exchange(&interrupted, true);
+    if (atomic_load(&open_jobs) == 0 || atomic_exchange(&unnoticed, true)) return false;
+    atomic_fetch_add(&interrupts, 1);
+    return true;
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---- opening and closing ---- */
@@ -64,6 +111,12 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
     engine *g = mem_zalloc(sizeof *g);
     pl_code rc;
     if (!g) return pl_fail(e, PL_ERR_MEMORY, "no memory for an engine");
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_cond_init(&g->changed, &clock);
+    pthread_condattr_destroy(&clock);
     if ((rc = model_load(&o->model, &g->m, e))) goto fail;
     if (g->m->layers) {
         size_t limit = o->cache_bytes ? o->cache_bytes : default_cache_bytes(g->m);
@@ -75,11 +128,12 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
             goto fail;
         g->step.m = g->m;
         g->step.store = g->store;
+        g->step_rows = o->step_rows && o->step_rows < STEP_ROWS ? o->step_rows : STEP_ROWS;
+        g->max_sequences = o->sequences ? o->sequences : SEQUENCES_DEFAULT;
         g->scratch = forward_scratch_new();
         g->hidden = mem_aligned(STEP_LOGITS * (size_t)g->m->hp.n_embd * sizeof *g->hidden);
-        g->logits = mem_aligned(STEP_LOGITS * (size_t)g->m->hp.n_vocab * sizeof *g->logits);
         g->copy = mem_aligned((size_t)g->m->hp.n_vocab * sizeof *g->copy);
-        if (!g->scratch || !g->hidden || !g->logits || !g->copy) {
+        if (!g->scratch || !g->hidden || !g->copy) {
             rc = pl_fail(e, PL_ERR_MEMORY, "no memory for an engine");
             goto fail;
         }
@@ -94,8 +148,21 @@ fail:
 void engine_close(engine *g) {
     if (!g) return;
     assert(!g->jobs);
+    if (g->stage != STAGE_NONE) {
+        atomic_fetch_add(&g->stop, 1);
+        engine_step(g);
+    }
+    if (g->started) {
+        pthread_mutex_lock(&g->lock);
+        g->quit = true;
+        pthread_cond_broadcast(&g->changed);
+        pthread_mutex_unlock(&g->lock);
+        pthread_join(g->thread, NULL);
+    }
+    pthread_cond_destroy(&g->changed);
+    pthread_mutex_destroy(&g->lock);
     forward_scratch_free(g->scratch);
-    void *all[] = {g->deliveries, g->hidden, g->logits, g->copy};
+    void *all[] = {g->deliveries, g->keepers, g->hidden, g->logits, g->copy};
     gathering_free(&g->step);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     cache_store_release(g->store);
@@ -112,39 +179,94 @@ engine_counts engine_stats(const engine *g) {
 }
 void engine_count_sampled(engine *g) { g->counts.sampled++; }
 
+/* ---- jobs ---- */
+
+static void link_job(job *j) {
+    engine *g = j->g;
+    job *before = NULL, *next = g->jobs;
+    for (; next && next->priority >= j->priority; next = next->next) before = next;
+    j->prev = before;
+    j->next = next;
+    if (before) before->next = j;
+    else g->jobs = j;
+    if (next) next->prev = j;
+}
+
+static void unlink_job(job *j) {
+    if (j->prev) j->prev->next = j->next;
+    else j->g->jobs = j->next;
+    if (j->next) j->next->prev = j->prev;
+}
+
+static bool any_open(const engine *g) {
+    for (const job *j = g->jobs; j; j = j->next)
+        if (j->status != JOB_DONE) return true;
+    return false;
+}
+
 void job_enter(job *j, engine *g, const job_kind *kind) {
+    if (!any_open(g)) g->interrupts = atomic_load(&interrupts); /* those were meant for others */
     j->kind = kind;
     j->g = g;
-    j->next = g->jobs;
-    if (g->jobs) g->jobs->prev = j;
-    g->jobs = j;
+    link_job(j);
     atomic_fetch_add(&open_jobs, 1);
 }
 
 void job_close(job *j) {
     if (!j) return;
-    if (j->prev) j->prev->next = j->next;
-    else j->g->jobs = j->next;
-    if (j->next) j->next->prev = j->prev;
+    engine_forget(j->g, j);
+    unlink_job(j);
     job_set_status(j, JOB_DONE);
     j->kind->free(j);
+}
+
+void job_set_priority(job *j, int priority) {
+    if (j->priority == priority) return;
+    unlink_job(j);
+    j->priority = priority;
+    link_job(j);
 }
 
 void job_set_status(job *j, job_status status) {
     bool was_open = j->status != JOB_DONE, is_open = status != JOB_DONE;
     j->status = status;
+    if (status != JOB_RUNNING) j->placed = false;
     if (is_open && !was_open) atomic_fetch_add(&open_jobs, 1);
     if (was_open && !is_open && atomic_fetch_sub(&open_jobs, 1) == 1)
-        atomic_store(&interrupted, false); /* nobody is left to notice */
+        atomic_store(&unnoticed, false); /* nobody is left to notice */
 }
 
 job_status job_state(const job *j) { return j->status; }
+
+pl_code job_trouble(const job *j, pl_error *e) {
+    if (e) *e = j->error;
+    return j->failed;
+}
+
+void job_retry(job *j) {
+    if (j->status == JOB_STUCK) job_set_status(j, JOB_RUNNING);
+}
+
+void engine_forget(engine *g, job *j) {
+    bool any = false, had = false;
+    if (g->stage == STAGE_NONE) return;
+    for (size_t i = g->stage == STAGE_ROWS ? 0 : g->at; i < g->n_deliveries; i++) {
+        delivery *d = &g->deliveries[i];
+        had = had || d->j == j;
+        if (d->j == j) d->j = NULL;
+        any = any || d->j;
+    }
+    for (const job *o = g->jobs; o; o = o->next) /* a prompt that is not at its end yet has no deliveries */
+        any = any || (o != j && o->status == JOB_RUNNING && o->rows > 0);
+    if (!any && (had || j->rows > 0) && g->stage == STAGE_ROWS) atomic_fetch_add(&g->stop, 1);
+}
 
 /* ---- gathering ---- */
 
 static pl_code add_delivery(engine *g, delivery d, pl_error *e) {
     if (mem_reserve(&g->deliveries, &g->delivery_room, g->n_deliveries + 1, sizeof *g->deliveries))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
+    node_retain(d.node);
     g->deliveries[g->n_deliveries++] = d;
     return PL_OK;
 }
@@ -207,10 +329,14 @@ static pl_code gather_pending(engine *g, job *j, const job_wish *w, size_t *reac
 
 /* The state after a node's last token stays with it: whoever continues from there will want it. */
 static pl_code keep_last(engine *g, cache_node *node, pl_error *e) {
-    delivery d = {.node = node, .position = node_length(node) - 1};
-    if (!node_length(node) || !node_claimed_row(node, d.position, &d.row)) return PL_OK;
-    g->step.rows[d.row].hidden = true;
-    return add_delivery(g, d, e);
+    keeper k = {.node = node};
+    if (!node_length(node) || !node_claimed_row(node, node_length(node) - 1, &k.row)) return PL_OK;
+    if (mem_reserve(&g->keepers, &g->keeper_room, g->n_keepers + 1, sizeof *g->keepers))
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
+    g->step.rows[k.row].hidden = true;
+    node_retain(node);
+    g->keepers[g->n_keepers++] = k;
+    return PL_OK;
 }
 
 static pl_code gather(engine *g, job *j, size_t wish, pl_error *e) {
@@ -228,10 +354,9 @@ static pl_code gather(engine *g, job *j, size_t wish, pl_error *e) {
     return PL_OK;
 }
 
-static void gather_all(engine *g, job *j) {
+static void gather_wishes(engine *g, job *j, size_t room) {
     size_t n = j->kind->n_wishes(j);
-    j->rows = 0;
-    j->failed = PL_OK;
+    g->step.room = g->step.n_rows + room < g->step_rows ? g->step.n_rows + room : g->step_rows;
     for (size_t i = 0; i < n && !j->failed; i++) j->failed = gather(g, j, i, &j->error);
 }
 
@@ -244,122 +369,332 @@ static bool decodes(const job *j) {
     return true;
 }
 
-/* ---- the step ---- */
+/* Takes part in this step. */
+static bool takes_part(const job *j) { return j->status == JOB_RUNNING && (j->placed || !j->waits); }
 
-static pl_code run_model(engine *g, pl_error *e) {
-    size_t wanted = 0, n_rows = g->step.n_rows;
-    batch b;
-    pl_code rc;
-    for (size_t r = 0; r < n_rows; r++) wanted += g->step.rows[r].hidden;
-    if ((rc = forward_reserve(g->m, g->scratch, n_rows, wanted, STEP_LOGITS, e)) || !n_rows) return rc;
-    if ((rc = gathering_batch(&g->step, &b, e))) return rc;
-    b.stop = &interrupted;
-    if ((rc = forward_run(g->m, g->scratch, &b, e))) return rc;
-    g->counts.steps++;
-    return PL_OK;
+/* Gives generations their places; counts those that take part. */
+static size_t admit(engine *g) {
+    size_t n = 0, jobs = 0;
+    for (job *j = g->jobs; j; j = j->next) n += j->placed;
+    for (job *j = g->jobs; j; j = j->next) {
+        if (j->status == JOB_RUNNING && j->waits && !j->placed && n < g->max_sequences) j->placed = true, n++;
+        jobs += takes_part(j);
+    }
+    return jobs;
 }
 
-/* The place of each row's hidden state in the forward pass's result. */
-static void number_hidden(engine *g, size_t *place) {
-    for (size_t r = 0, n = 0; r < g->step.n_rows; r++) place[r] = n, n += g->step.rows[r].hidden;
+/* Rows that prompts may have of this step: alone, all; when somebody might wait for it, as many as take STEP_SECONDS; beside
+ * sequences that are decoded, as many as take no longer than those do. */
+static size_t prompt_rows(const engine *g, size_t n_decoded, bool hurry) {
+    double seconds = STEP_SECONDS;
+    if (!n_decoded && !hurry) return g->step_rows;
+    if (g->row_seconds <= 0) return FIRST_ROWS;
+    if (n_decoded) seconds = g->decode_seconds > PROMPT_SECONDS ? 0.8 * g->decode_seconds : PROMPT_SECONDS;
+    double rows = seconds / g->row_seconds;
+    return rows < 1 ? 1 : rows > (double)g->step_rows ? g->step_rows : (size_t)rows;
 }
+
+/* Decoded tokens first; then prompts, equally among those of one priority. */
+static void gather_all(engine *g, bool hurry) {
+    size_t jobs = admit(g), prompts = 0, left;
+    for (job *j = g->jobs; j; j = j->next) {
+        j->rows = 0;
+        j->failed = PL_OK;
+        if (takes_part(j))
+            for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
+    }
+    for (job *j = g->jobs; j; j = j->next) {
+        if (!takes_part(j)) continue;
+        j->prompts = !decodes(j);
+        prompts += j->prompts;
+        if (!j->prompts) gather_wishes(g, j, g->step_rows);
+    }
+    size_t decoded = g->step.n_rows;
+    left = prompts ? prompt_rows(g, decoded, hurry || jobs > 1) : 0;
+    for (job *j = g->jobs; j && left; j = j->next) {
+        if (!takes_part(j) || !j->prompts) continue;
+        size_t equals = 0, before = g->step.n_rows;
+        for (job *o = j; o && o->priority == j->priority; o = o->next) equals += takes_part(o) && o->prompts;
+        gather_wishes(g, j, (left + equals - 1) / equals);
+        size_t used = g->step.n_rows - before;
+        left = used < left ? left - used : 0;
+    }
+    g->n_prompt = g->step.n_rows - decoded;
+}
+
+/* ---- computing: on any thread ---- */
 
 static bool same_source(const delivery *a, const delivery *b) {
     return a->kept == b->kept && (a->kept || a->row == b->row);
 }
 
-static void deliver_one(engine *g, delivery *d, float *logits, bool shared) {
-    size_t V = g->m->hp.n_vocab;
-    if (d->j->failed) return;
-    if (shared) logits = memcpy(g->copy, logits, V * sizeof *logits);
-    d->j->failed = d->j->kind->take(d->j, d->wish, d->position, logits, &d->j->error);
-    if (d->j->failed) d->j->rows = 0; /* it made no progress */
+/* Logits of the next deliveries, as many different rows as there is room for. */
+static void compute_logits(engine *g) {
+    size_t E = g->m->hp.n_embd, n = 0;
+    for (g->begin = g->end; g->end < g->n_deliveries; g->end++) {
+        const delivery *d = &g->deliveries[g->end];
+        if (g->end > g->begin && same_source(d, d - 1)) continue;
+        if (n == g->logit_rows) break;
+        const float *h = d->kept ? d->kept : forward_hidden(g->scratch) + g->place[d->row] * E;
+        memcpy(g->hidden + n++ * E, h, E * sizeof *h);
+    }
+    if (n) forward_logits(g->m, g->scratch, g->hidden, n, g->logits);
 }
 
-/* Leaves the deliveries that a job waits for. */
-static void drop_keepers(engine *g) {
-    size_t n = 0;
-    for (size_t i = 0; i < g->n_deliveries; i++)
-        if (g->deliveries[i].j) g->deliveries[n++] = g->deliveries[i];
-    g->n_deliveries = n;
+static void compute(engine *g) {
+    if (g->stage == STAGE_ROWS) {
+        double start = now();
+        g->rc = g->step.n_rows ? forward_run(g->m, g->scratch, &g->b, &g->error) : PL_OK;
+        g->step_seconds = now() - start;
+        if (g->rc) return;
+    }
+    compute_logits(g);
 }
 
-/* Logits for all deliveries, STEP_LOGITS distinct rows at a time. A hidden state at the end of a node stays with it. */
-static void deliver(engine *g, const size_t *place) {
-    size_t E = g->m->hp.n_embd, V = g->m->hp.n_vocab;
-    for (size_t i = 0; i < g->n_deliveries; i++) {
-        delivery *d = &g->deliveries[i];
-        if (d->kept) continue;
-        if (d->position + 1 == node_length(d->node))
-            node_set_hidden(d->node, forward_hidden(g->scratch) + place[d->row] * E);
+static void *computing_thread(void *arg) {
+    engine *g = arg;
+    pthread_mutex_lock(&g->lock);
+    for (;;) {
+        while (!g->quit && g->flight != FLIGHT_ASKED) pthread_cond_wait(&g->changed, &g->lock);
+        if (g->quit) break;
+        pthread_mutex_unlock(&g->lock);
+        compute(g);
+        pthread_mutex_lock(&g->lock);
+        g->flight = FLIGHT_OVER;
+        pthread_cond_broadcast(&g->changed);
     }
-    drop_keepers(g);
-    for (size_t i = 0; i < g->n_deliveries;) {
-        size_t slots[STEP_LOGITS], n = 0, begin = i;
-        for (; i < g->n_deliveries; i++) {
-            delivery *d = &g->deliveries[i];
-            if (n && same_source(d, &g->deliveries[slots[n - 1]])) continue;
-            if (n == STEP_LOGITS) break;
-            const float *h = d->kept ? d->kept : forward_hidden(g->scratch) + place[d->row] * E;
-            memcpy(g->hidden + n * E, h, E * sizeof *h);
-            slots[n++] = i;
-        }
-        forward_logits(g->m, g->scratch, g->hidden, n, g->logits);
-        for (size_t k = 0, at = begin; at < i; at++) {
-            if (k + 1 < n && at == slots[k + 1]) k++;
-            delivery *d = &g->deliveries[at];
-            deliver_one(g, d, g->logits + k * V, at + 1 < i && (k + 1 == n || at + 1 < slots[k + 1]));
-        }
-    }
+    pthread_mutex_unlock(&g->lock);
+    return NULL;
 }
+
+/* Its signals are the host's own threads'. */
+static pl_code start_thread(engine *g, pl_error *e) {
+    sigset_t all, before;
+    if (g->started) return PL_OK;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = pthread_create(&g->thread, NULL, computing_thread, g);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error) return pl_fail(e, PL_ERR_IO, "cannot start a thread: %s", strerror(error));
+    g->started = true;
+    return PL_OK;
+}
+
+static void launch(engine *g) {
+    pthread_mutex_lock(&g->lock);
+    g->flight = FLIGHT_ASKED;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static flight_state flight_of(engine *g) {
+    pthread_mutex_lock(&g->lock);
+    flight_state f = g->flight;
+    pthread_mutex_unlock(&g->lock);
+    return f;
+}
+
+/* ---- the step ---- */
 
 static void cancel_all(engine *g) {
     for (job *j = g->jobs; j; j = j->next)
         if (j->status != JOB_DONE) j->kind->cancel(j);
 }
 
-/* One step for all running jobs. Fails when the model could not run at all; a job's own trouble is noted in the job. */
-static pl_code run_step(engine *g, pl_error *e) {
-    g->n_deliveries = 0;
-    for (job *j = g->jobs; j; j = j->next)
-        if (j->status == JOB_RUNNING)
-            for (size_t i = j->kind->n_wishes(j); i-- > 0;) node_adopt(j->kind->wish(j, i).node);
-    for (int pass = 0; pass < 2; pass++)
-        for (job *j = g->jobs; j; j = j->next)
-            if (j->status == JOB_RUNNING && decodes(j) == (pass == 0)) gather_all(g, j);
-    pl_code rc = run_model(g, e);
-    if (rc) {
-        gathering_abandon(&g->step);
-        return rc;
+static void look_for_interrupts(engine *g) {
+    unsigned n = atomic_load(&interrupts);
+    if (n == g->interrupts) return;
+    g->interrupts = n;
+    atomic_store(&unnoticed, false);
+    cancel_all(g);
+}
+
+static bool any_running(const engine *g) {
+    for (const job *j = g->jobs; j; j = j->next)
+        if (j->status == JOB_RUNNING) return true;
+    return false;
+}
+
+static void let_go(engine *g) {
+    for (size_t i = 0; i < g->n_deliveries; i++) node_release(g->deliveries[i].node);
+    for (size_t i = 0; i < g->n_keepers; i++) node_release(g->keepers[i].node);
+    g->n_deliveries = g->n_keepers = 0;
+    g->stage = STAGE_NONE;
+}
+
+/* Ends the step: whoever could not go on is stuck, but for those who lack memory of the pool while others go on. */
+static void end_step(engine *g) {
+    bool progress = false;
+    let_go(g);
+    for (job *j = g->jobs; j; j = j->next) progress = progress || (takes_part(j) && j->rows > 0);
+    for (job *j = g->jobs; j; j = j->next) {
+        if (!takes_part(j)) continue;
+        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && progress)) job_set_status(j, JOB_STUCK);
+        else if (j->kind->done(j)) job_set_status(j, JOB_DONE);
     }
-    size_t place[STEP_ROWS];
-    number_hidden(g, place);
-    for (size_t r = 0; r < g->step.n_rows; r++) g->counts.tokens += g->step.rows[r].store;
-    g->counts.rerun += g->step.n_again;
-    gathering_commit(&g->step);
-    deliver(g, place);
-    for (job *j = g->jobs; j; j = j->next)
-        if (j->status == JOB_RUNNING && j->kind->done(j)) job_set_status(j, JOB_DONE);
+}
+
+/* Everybody who took part has this trouble. */
+static void fail_step(engine *g, pl_code rc, const pl_error *e) {
+    gathering_abandon(&g->step);
+    for (job *j = g->jobs; j; j = j->next) {
+        if (!takes_part(j) || rc == PL_ERR_CANCELLED) continue;
+        if (!j->failed) j->failed = rc, j->error = *e;
+        j->rows = 0;
+    }
+    if (rc == PL_ERR_CANCELLED) let_go(g); /* nothing happened: the next step does it again */
+    else end_step(g);
+}
+
+static pl_code reserve(engine *g, pl_error *e) {
+    size_t hidden = 0, V = g->m->hp.n_vocab, wanted = g->n_deliveries < STEP_LOGITS ? g->n_deliveries : STEP_LOGITS;
+    pl_code rc;
+    for (size_t r = 0; r < g->step.n_rows; r++) g->place[r] = hidden, hidden += g->step.rows[r].hidden;
+    if (wanted > g->logit_rows) {
+        float *logits = mem_aligned(wanted * V * sizeof *logits);
+        if (!logits) return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of logits", wanted);
+        mem_free(g->logits);
+        g->logits = logits;
+        g->logit_rows = wanted;
+    }
+    if ((rc = forward_reserve(g->m, g->scratch, g->step.n_rows, hidden, STEP_LOGITS, e))) return rc;
+    if (g->step.n_rows && (rc = gathering_batch(&g->step, &g->b, e))) return rc;
+    g->b.stop[0] = (batch_stop){&interrupts, g->interrupts};
+    g->b.stop[1] = (batch_stop){&g->stop, atomic_load(&g->stop)};
     return PL_OK;
 }
 
-pl_code job_run(job *j, pl_error *e) {
-    engine *g = j->g;
-    pl_code rc = PL_OK;
-    j->failed = PL_OK;
-    while (j->status == JOB_RUNNING && !rc) {
-        if (atomic_exchange(&interrupted, false)) cancel_all(g);
-        if (j->cancelled) {
-            j->cancelled = false;
-            return pl_fail(e, PL_ERR_CANCELLED, "cancelled");
-        }
-        if (j->status != JOB_RUNNING) break;
-        rc = run_step(g, e);
-        if (rc == PL_ERR_CANCELLED) rc = PL_OK; /* the interrupt is handled above */
-        if (!rc && j->failed && j->rows == 0) {
-            if (e) *e = j->error;
-            rc = j->failed;
-        }
+/* The next step, ready to be computed. False: no job is running. */
+static bool begin_step(engine *g, bool hurry) {
+    pl_error e;
+    pl_code rc;
+    assert(g->stage == STAGE_NONE);
+    look_for_interrupts(g);
+    if (!any_running(g)) return false;
+    gather_all(g, hurry);
+    g->stage = STAGE_ROWS;
+    g->begin = g->end = g->at = g->slot = 0;
+    if ((rc = reserve(g, &e))) fail_step(g, rc, &e);
+    return true;
+}
+
+static void note_seconds(engine *g) {
+    double seconds = g->step_seconds, *mean = g->n_prompt ? &g->row_seconds : &g->decode_seconds;
+    if (!g->step.n_rows) return;
+    if (g->n_prompt) {
+        if (g->n_prompt < g->step.n_rows) seconds -= g->decode_seconds;
+        if (g->n_prompt < 4 || seconds <= 0) return; /* says little */
+        seconds /= (double)g->n_prompt;
     }
-    return rc;
+    *mean = *mean > 0 ? 0.8 * *mean + 0.2 * seconds : seconds;
+}
+
+/* The rows are computed: they are processed now, and hidden states at the ends of nodes stay there. */
+static void commit(engine *g) {
+    size_t E = g->m->hp.n_embd;
+    const float *hidden = forward_hidden(g->scratch);
+    if (g->step.n_rows) g->counts.steps++;
+    for (size_t r = 0; r < g->step.n_rows; r++) g->counts.tokens += g->step.rows[r].store;
+    g->counts.rerun += g->step.n_again;
+    note_seconds(g);
+    gathering_commit(&g->step);
+    for (size_t i = 0; i < g->n_deliveries; i++) {
+        const delivery *d = &g->deliveries[i];
+        if (!d->kept && d->position + 1 == node_length(d->node)) node_set_hidden(d->node, hidden + g->place[d->row] * E);
+    }
+    for (size_t i = 0; i < g->n_keepers; i++)
+        node_set_hidden(g->keepers[i].node, hidden + g->place[g->keepers[i].row] * E);
+    g->stage = STAGE_LOGITS;
+}
+
+/* Hands out the next delivery. */
+static void deliver_one(engine *g) {
+    const delivery *d = &g->deliveries[g->at];
+    size_t V = g->m->hp.n_vocab;
+    bool last = g->at + 1 == g->end, shared = !last && same_source(d, d + 1);
+    float *logits = g->logits + g->slot * V;
+    job *j = d->j;
+    g->at++;
+    g->slot += !shared;
+    if (!j || j->failed || j->status != JOB_RUNNING) return;
+    if (shared) logits = memcpy(g->copy, logits, V * sizeof *logits);
+    j->failed = j->kind->take(j, d->wish, d->position, logits, &j->error);
+    if (j->failed) j->rows = 0; /* it made no progress */
+    else j->rows++;
+}
+
+/* What has been computed is taken up, for so long. True: there are more logits to compute. */
+static bool take_up(engine *g, double until) {
+    if (g->stage == STAGE_ROWS) {
+        if (g->rc) {
+            fail_step(g, g->rc, &g->error);
+            return false;
+        }
+        commit(g);
+        g->at = g->begin;
+        g->slot = 0;
+    }
+    while (g->at < g->end) {
+        deliver_one(g);
+        if (now() >= until) break;
+    }
+    if (g->at < g->end) return false;
+    g->slot = 0;
+    if (g->at < g->n_deliveries) return true;
+    end_step(g);
+    return false;
+}
+
+#define EVER 1e300
+
+bool engine_step(engine *g) {
+    if (g->stage == STAGE_NONE && !begin_step(g, false)) return false;
+    engine_wait(g, EVER);
+    if (g->flight == FLIGHT_OVER) g->flight = FLIGHT_NONE; /* nobody else looks at it now */
+    else if (g->stage == STAGE_ROWS) compute(g);
+    while (g->stage != STAGE_NONE && take_up(g, EVER)) compute(g);
+    return true;
+}
+
+bool engine_poll(engine *g, double seconds) {
+    double until = now() + seconds;
+    pl_error e;
+    do {
+        if (flight_of(g) == FLIGHT_ASKED) break;
+        bool fresh = g->stage == STAGE_ROWS && g->flight == FLIGHT_NONE;
+        if (g->stage == STAGE_NONE) {
+            if (!begin_step(g, true)) break;
+            if (g->stage == STAGE_NONE) continue; /* it failed */
+            fresh = true;
+        }
+        if (!fresh) {
+            g->flight = FLIGHT_NONE;
+            if (!take_up(g, until)) continue;
+        }
+        if (start_thread(g, &e)) fail_step(g, e.code, &e);
+        else launch(g);
+    } while (now() < until);
+    return any_running(g);
+}
+
+bool engine_ready(engine *g) {
+    return flight_of(g) != FLIGHT_ASKED && (g->stage != STAGE_NONE || any_running(g));
+}
+
+void engine_wait(engine *g, double seconds) {
+    double until = now() + seconds;
+    struct timespec t = {.tv_sec = seconds < 1e9 ? (time_t)until : 0};
+    if (seconds < 1e9) t.tv_nsec = (long)((until - (double)t.tv_sec) * 1e9);
+    pthread_mutex_lock(&g->lock);
+    while (g->flight == FLIGHT_ASKED) {
+        if (seconds >= 1e9) pthread_cond_wait(&g->changed, &g->lock);
+        else if (pthread_cond_timedwait(&g->changed, &g->lock, &t)) break;
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+pl_code job_run(job *j, pl_error *e) {
+    job_retry(j);
+    while (j->status == JOB_RUNNING) engine_step(j->g);
+    return j->status == JOB_STUCK ? job_trouble(j, e) : PL_OK;
 }

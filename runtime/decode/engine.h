@@ -1,9 +1,11 @@
-/* engine.h: which rows run in the next step. One engine per loaded model: it owns the model, the store of its caches and
- * the list of jobs. A job is something to be computed: a generation, or hidden states and logits of caches. A step gathers
- * the rows that its jobs want next, runs the model once, and hands every job its results.
+/* engine.h: which rows run in the next step. One engine per loaded model: it owns the store of the model's caches and the list
+ * of jobs. A job is something to be computed: a generation, or hidden states and logits of caches. A step gathers the rows
+ * that its jobs want next, runs the model once, and hands every job its results.
  *
- * Used by one thread at a time; only engine_interrupt may be called from elsewhere. Whatever fails, every node that the
- * caller holds stays usable. */
+ * A step is begun and ended by the engine's owner, one thread at a time; in between it computes, on the owner's thread and the
+ * team's (engine_step), or on the team's and one more of the engine's own, while the owner does something else (engine_poll).
+ * Jobs and nodes may be opened, extended and closed meanwhile. Only engine_interrupt may be called from other threads.
+ * Whatever fails, every node that the caller holds stays usable. */
 #ifndef PERILUNE_DECODE_ENGINE_H
 #define PERILUNE_DECODE_ENGINE_H
 
@@ -22,7 +24,12 @@ typedef struct {
     model_options model;
     size_t cache_bytes;     /* most memory of all caches; 0: at least one full context, at most half of what is free */
     size_t state_interval;  /* tokens between the states that are kept of recurrent layers; 0: STATE_INTERVAL */
+    size_t step_rows;       /* most rows of a step, up to STEP_ROWS_MAX; 0: that many */
+    size_t sequences;       /* most generations that are computed side by side, the others wait; 0: SEQUENCES_DEFAULT */
 } engine_options;
+
+#define STEP_ROWS_MAX 512
+#define SEQUENCES_DEFAULT 256
 
 pl_code engine_open(const engine_options *o, engine **out, pl_error *e);
 void engine_close(engine *g); /* all jobs must have been closed; nodes may live on */
@@ -50,16 +57,37 @@ typedef struct job job;
 typedef enum {
     JOB_RUNNING,    /* wants steps */
     JOB_WAITING,    /* a generation that pauses: job_token is new; go on with job_resume */
+    JOB_STUCK,      /* it could not go on: job_trouble says why; go on with job_retry (after PL_ERR_POOL: when memory was freed) */
     JOB_DONE
 } job_status;
 
 job_status job_state(const job *j);
+pl_code job_trouble(const job *j, pl_error *e); /* of a job that is stuck */
+void job_retry(job *j);                         /* JOB_STUCK to JOB_RUNNING; otherwise nothing */
 
-/* Runs steps until the job is no longer JOB_RUNNING. On an error the job stays as it was and may be run again (after
- * PL_ERR_POOL: when memory was freed) or closed; a generation's tokens so far are there. */
+/* Jobs with a higher priority come first: with their prompts' rows, and into the sequences that are computed. 0 unless set. */
+void job_set_priority(job *j, int priority);
+
+/* Runs steps, for all of the engine's jobs, until this one is no longer JOB_RUNNING. A job that was stuck is retried. On an
+ * error the job is JOB_STUCK, as it was, and may be run again or closed; a generation's tokens so far are there. */
 pl_code job_run(job *j, pl_error *e);
 /* Abandons what is under way. NULL is fine. */
 void job_close(job *j);
+
+/* ---- steps ---- */
+
+/* One whole step for all running jobs, on this thread and the team's; first whatever is left of one that engine_poll began.
+ * False: no job is running. Where all that could not go on lacked memory of the pool, they are stuck; a job that lacks it
+ * while others go on waits for its turn. */
+bool engine_step(engine *g);
+
+/* The owner's part of steps, for so many seconds at most, save the one result or the one gathering that is under way: takes
+ * results, gathers the next step and has it computed elsewhere. Never waits for that. False: no job is running. */
+bool engine_poll(engine *g, double seconds);
+/* Whether engine_poll would find something to do. */
+bool engine_ready(engine *g);
+/* Waits until it would, for so many seconds at most. */
+void engine_wait(engine *g, double seconds);
 
 /* -- logits, hidden states, log-probabilities, or processing alone -- */
 
@@ -100,6 +128,7 @@ typedef struct {
     bool stop_at_eog;
     bool logprobs;                  /* keep the model's own log-probability of each new token */
     bool pause;                     /* JOB_WAITING after every token, the last one included */
+    int priority;
 } generate_options;
 
 /* Checks everything that promise 1 calls an error (PL_ERR_ARGUMENT, PL_ERR_CONTEXT), computes nothing. */

@@ -56,7 +56,11 @@ static bool done(job *j) {
     return true;
 }
 
-static void cancel(job *j) { j->cancelled = true; }
+static void cancel(job *j) {
+    if (j->status != JOB_RUNNING) return;
+    j->failed = pl_fail(&j->error, PL_ERR_CANCELLED, "cancelled");
+    job_set_status(j, JOB_STUCK);
+}
 
 static void free_evaluation(job *j) {
     evaluation *v = (evaluation *)j;

@@ -19,12 +19,14 @@ static sequence *open_sequence(const gathering *g) { return &g->sequences[g->n_s
 pl_code gathering_open_sequence(gathering *g, cache_node *node, pl_error *e) {
     if (mem_reserve(&g->sequences, &g->sequence_room, g->n_sequences + 1, sizeof *g->sequences))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
-    g->sequences[g->n_sequences++] = (sequence){.node = node, .first_row = g->n_rows};
+    g->sequences[g->n_sequences++] = (sequence){.node = node_retain(node), .first_row = g->n_rows};
     return PL_OK;
 }
 
 void gathering_close_sequence(gathering *g) {
-    if (open_sequence(g)->first_row == g->n_rows) g->n_sequences--;
+    if (open_sequence(g)->first_row < g->n_rows) return;
+    node_release(open_sequence(g)->node);
+    g->n_sequences--;
 }
 
 static void add_rows(gathering *g, cache_node *node, size_t from, size_t to, bool store) {
@@ -49,6 +51,7 @@ static void drop_segments(gathering *g, size_t keep) {
         product *p = &g->products[--g->n_segments];
         pool_drop(pool_of(g), p->state);
         pool_drop(pool_of(g), p->from);
+        node_release(p->node);
     }
 }
 
@@ -71,6 +74,7 @@ static pl_code add_segment(gathering *g, size_t row, size_t count, cache_node *n
     if (rc) return rc;
     if (from) p.from = pool_hold(pool_of(g), from);
     s.out = p.state->data;
+    node_retain(node);
     g->segments[g->n_segments] = s;
     g->products[g->n_segments++] = p;
     return PL_OK;
@@ -115,7 +119,7 @@ pl_code gathering_reach(gathering *g, cache_node *node, size_t from, bool *ready
     if (at == from) return *ready = true, PL_OK;
     if (makes_state(g, node, from)) return PL_OK;
     if (from - at > room) { /* as far as a step of its own gets */
-        if (room < STEP_ROWS) return PL_OK;
+        if (g->n_rows > 0 || room == 0) return PL_OK;
         to = at + room;
     }
     if ((rc = add_segments(g, node, at, to, true, e))) return rc;
@@ -142,7 +146,7 @@ pl_code gathering_add_pending(gathering *g, cache_node *node, size_t from, size_
         node_unclaim(node);
         return rc;
     }
-    g->claims[g->n_claims++] = node;
+    g->claims[g->n_claims++] = node_retain(node);
     add_rows(g, node, from, to, true);
     return PL_OK;
 }
@@ -170,6 +174,8 @@ pl_code gathering_batch(gathering *g, batch *out, pl_error *e) {
 
 static void clear(gathering *g) {
     drop_segments(g, 0);
+    for (size_t i = 0; i < g->n_sequences; i++) node_release(g->sequences[i].node);
+    for (size_t i = 0; i < g->n_claims; i++) node_release(g->claims[i]);
     g->n_rows = g->n_again = g->n_sequences = g->n_claims = 0;
 }
 
@@ -184,6 +190,6 @@ void gathering_commit(gathering *g) {
 }
 
 void gathering_abandon(gathering *g) {
-    while (g->n_claims > 0) node_unclaim(g->claims[--g->n_claims]); /* the last one's slots lie on top */
+    for (size_t i = g->n_claims; i-- > 0;) node_unclaim(g->claims[i]); /* the last one's slots lie on top */
     clear(g);
 }

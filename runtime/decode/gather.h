@@ -7,11 +7,13 @@
 #define PERILUNE_DECODE_GATHER_H
 
 #include "cache/node.h"
+#include "decode/engine.h"
 #include "model/forward.h"
 
-#define STEP_ROWS 512   /* most rows of a step */
+#define STEP_ROWS STEP_ROWS_MAX
 
-/* Its table covers positions [0, length) of node; its rows, from the first on, end there. */
+/* Its table covers positions [0, length) of node; its rows, from the first on, end there. Nodes are held until the step is over:
+ * their owners may let go of them while it computes. */
 typedef struct { cache_node *node; size_t length, table, first_row; } sequence;
 
 /* What a segment leaves for a node to keep, and what it started from, held meanwhile. */
@@ -21,7 +23,7 @@ typedef struct {
     const model *m;
     cache_store *store;
     batch_row rows[STEP_ROWS];
-    size_t n_rows;
+    size_t n_rows, room;    /* so far; at most, for whoever adds next */
     size_t n_again;         /* rows that are run again for their states alone */
     sequence *sequences;    size_t n_sequences, sequence_room;
     batch_segment *segments; size_t n_segments, segment_room;
@@ -32,7 +34,7 @@ typedef struct {
 } gathering;
 
 void gathering_free(gathering *g);
-static inline size_t gathering_room(const gathering *g) { return STEP_ROWS - g->n_rows; }
+static inline size_t gathering_room(const gathering *g) { return g->room > g->n_rows ? g->room - g->n_rows : 0; }
 
 /* A sequence without rows; to be closed, which takes it back if it has none then. */
 pl_code gathering_open_sequence(gathering *g, cache_node *node, pl_error *e);

@@ -152,13 +152,14 @@ static bool done(job *j) {
 
 void job_finish(job *j, finish_reason r) {
     generation *v = of(j);
+    engine_forget(j->g, j);
     if (v->reason == FINISH_NONE) v->reason = r;
     job_set_status(j, JOB_DONE);
     node_seal(v->node);
 }
 
 static void cancel(job *j) {
-    if (j->status == JOB_RUNNING) of(j)->reason = FINISH_NONE; /* a limit that is known before its input is processed */
+    if (j->status == JOB_RUNNING || j->status == JOB_STUCK) of(j)->reason = FINISH_NONE; /* a limit that is known before its input is processed */
     job_finish(j, FINISH_CANCELLED);
 }
 
@@ -244,6 +245,8 @@ pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *
     v->stop_at_eog = o->stop_at_eog, v->logprobs = o->logprobs, v->pause = o->pause;
     v->penalties = o->sampler.repetition_penalty != 1 || o->sampler.presence_penalty != 0 ||
                    o->sampler.frequency_penalty != 0;
+    v->job.priority = o->priority;
+    v->job.waits = true;
     job_enter(&v->job, g, &kind);
     if ((rc = set_up(v, o, e))) {
         job_close(&v->job);
@@ -319,6 +322,7 @@ pl_code job_resume_from(job *j, cache_node *cache, pl_error *e) {
         rc = pl_fail(e, PL_ERR_MEMORY, "no memory for %zu tokens", n);
         goto done;
     }
+    engine_forget(j->g, j);
     node_tokens(cache, before, n, ids);
     if ((rc = node_grow(cache, NULL, 0, &node, e)) || (rc = reserve_all(v, ids, n, length, e))) goto done;
     node_seal(v->node);

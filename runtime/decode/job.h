@@ -20,17 +20,20 @@ typedef struct {
     /* The logits [n_vocab] after a position that wish i wants, which the job may overwrite. */
     pl_code (*take)(job *j, size_t i, size_t position, float *logits, pl_error *e);
     bool (*done)(job *j);       /* asked after every step */
-    void (*cancel)(job *j);
+    void (*cancel)(job *j);     /* an interrupt reached it */
     void (*free)(job *j);
 } job_kind;
 
 struct job {
     const job_kind *kind;
     engine *g;
-    job *prev, *next;
+    job *prev, *next;   /* in the order of their beginning */
     job_status status;
-    bool cancelled;     /* an interrupt reached it */
-    pl_code failed;     /* why it got no rows, or could not take its results, in the last step */
+    int priority;
+    bool waits;         /* for a place among the sequences that are computed: has none yet */
+    bool placed;        /* has one */
+    bool prompts;       /* wants more of this step than a token to be decoded */
+    pl_code failed;     /* why it got no rows, or could not take its results, in the last step; of JOB_STUCK: why it is */
     pl_error error;
     size_t rows;        /* of its own that the last step processed */
 };
@@ -39,6 +42,8 @@ struct job {
 void job_enter(job *j, engine *g, const job_kind *kind);
 /* The only way that a status changes: an interrupt goes to jobs that are not done. */
 void job_set_status(job *j, job_status status);
+/* Whatever a step under way computes for it is not handed out; a step that computes nothing else is abandoned. */
+void engine_forget(engine *g, job *j);
 void engine_count_sampled(engine *g);
 
 #endif

@@ -138,7 +138,8 @@ size_t attention_scratch(const attention_shape *a) {
     if (!checked_round_up(a->d_v, 16, &values) || !checked_mul(values, 2, &floats) ||
         !checked_add(floats, QUERY_VALUES, &floats) ||
         !checked_mul(floats, sizeof(float), &bytes) ||
-        !checked_mul(queries, ATTENTION_ROWS, &queries) || !checked_mul(bytes, queries, &bytes))
+        !checked_mul(queries, ATTENTION_ROWS, &queries) || !checked_mul(bytes, queries, &bytes) ||
+        !checked_add(bytes, query_maxima_floats(a->n_head / a->n_head_kv) * sizeof(float), &bytes))
         return SIZE_MAX; /* more than any allocator gives */
     return bytes;
 }

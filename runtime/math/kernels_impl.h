@@ -58,14 +58,6 @@ INLINE vf v_gelu(vf x) {
     return v_div(x, v_add(v_set1(1.0f), e));
 }
 
-INLINE float v_max_lanes(vf a) {
-    float lanes[VL], max = -INFINITY;
-    v_store(lanes, a);
-    for (size_t i = 0; i < VL; i++)
-        if (lanes[i] > max) max = lanes[i];
-    return max;
-}
-
 /* ---- activations ---- */
 
 /* The definition is scalar.c's, and so are the bits: maxima and small whole sums are exact in any
@@ -408,6 +400,7 @@ typedef struct {
     size_t kv_head, group; /* query heads per key/value head */
     const float *q;
     size_t q_stride;
+    float *max;     /* [n_rows * group]: the largest score of the span so far */
     float *records; /* [n_rows * group][record] */
     size_t record;
 } query_set;
@@ -417,10 +410,17 @@ INLINE const float *query_of(const query_set *s, size_t i) {
     return s->q + i / s->group * s->q_stride + (s->kv_head * s->group + i % s->group) * s->a->d_k;
 }
 
+/* Asks for the line that lies as far on in the next tile as p does in this one: blocks lie anywhere, and the processor cannot
+ * know which is next. Line by line, while this tile is computed: many at once would wait for one another. A block that no row
+ * sees may not be there; asking touches nothing. ahead 0: there is none, or it has been asked for. */
+INLINE void ask_ahead(const uint8_t *p, uintptr_t ahead) {
+    if (ahead) __builtin_prefetch((const void *)((uintptr_t)p + ahead));
+}
+
 /* Scores of n queries from the i-th against a tile's keys [d_k][KV_TILE], all slots, written or
  * not: a lane is a slot, and nothing crosses lanes before `fold_scores` has dropped those that are
  * not seen. */
-INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys) {
+INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys, uintptr_t ahead) {
     const float *q[QUERIES];
     size_t d_k = s->a->d_k;
     const uint8_t *scales = keys + d_k * KV_TILE; /* of KV_Q8_0 */
@@ -439,6 +439,9 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
                 scale1 = v_load_f16(scales + 2 * (g * KV_TILE + j + VL));
             }
             for (; d < end; d++) {
+                size_t item = kv_type_bytes(type);
+                ask_ahead(keys + (d * KV_TILE + j) * item, ahead);
+                if (2 * VL * item > 64) ask_ahead(keys + (d * KV_TILE + j + VL) * item, ahead);
                 vf k0 = load_kv(type, keys, d * KV_TILE + j, VL);
                 vf k1 = load_kv(type, keys, d * KV_TILE + j + VL, VL);
                 if (type == KV_Q8_0) k0 = v_mul(k0, scale0), k1 = v_mul(k1, scale1);
@@ -459,38 +462,51 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
     }
 }
 
-/* Turns a record's scores of slots [begin, end) into weights exp(score - max) and adds their sum;
- * returns what the values gathered so far are to be multiplied by: exp(old max - new max), exactly
- * 1 if it stays. */
-INLINE float fold_scores(const attention_shape *a, float *record, size_t begin, size_t end) {
-    float *p = record + QUERY_WEIGHTS;
-    vf s[KV_TILE / VL], top = v_set1(-INFINITY), sum = v_zero();
+/* Turns scores of slots [begin, end) of n queries from the i-th into weights exp(score - max) and adds their sum; rescale: what
+ * the values gathered so far are to be multiplied by: exp(old max - new max), exactly 1 if it stays. */
+INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, size_t end, float *rescale) {
+    enum { VECTORS = KV_TILE / VL };
+    vf w[QUERIES][VECTORS], top[QUERIES];
+    float max[QUERIES];
     UNROLL
-    for (size_t j = 0; j < KV_TILE / VL; j++) {
-        s[j] = v_load(p + j * VL);
-        if (a->softcap > 0) s[j] = v_softcap(s[j], v_set1(a->softcap));
-        s[j] = v_select(v_lanes(j * VL, begin, end), s[j], v_set1(-INFINITY));
-        top = v_max(s[j], top);
+    for (size_t k = 0; k < n; k++) {
+        const float *p = record_of(s, i + k) + QUERY_WEIGHTS;
+        top[k] = v_set1(-INFINITY);
+        UNROLL
+        for (size_t j = 0; j < VECTORS; j++) {
+            w[k][j] = v_load(p + j * VL);
+            if (s->a->softcap > 0) w[k][j] = v_softcap(w[k][j], v_set1(s->a->softcap));
+            w[k][j] = v_select(v_lanes(j * VL, begin, end), w[k][j], v_set1(-INFINITY));
+            top[k] = v_max(w[k][j], top[k]); /* passes over a NaN */
+        }
     }
-    float old = record[QUERY_MAX], max = v_max_lanes(top);
-    if (!(max > old)) max = old;
+    v_largest_each(top, n, max);
     UNROLL
-    for (size_t j = 0; j < KV_TILE / VL; j++) {
-        s[j] = v_exp(v_sub(s[j], v_set1(max))); /* 0 for what is not seen */
-        v_store(p + j * VL, s[j]);
-        sum = v_add(sum, s[j]);
+    for (size_t k = 0; k < n; k += VL) { /* a lane is a query */
+        size_t m = n - k < VL ? n - k : VL;
+        vf old = v_load_part(s->max + i + k, m), now = v_max(v_load_part(max + k, m), old);
+        v_store_part(s->max + i + k, now, m);
+        v_store_part(rescale + k, v_exp(v_sub(old, now)), m);
     }
-    float rescale = max > old ? exp_of(old - max) : 1.0f;
-    record[QUERY_MAX] = max;
-    record[QUERY_SUM] = record[QUERY_SUM] * rescale + v_sum(sum);
-    return rescale;
+    UNROLL
+    for (size_t k = 0; k < n; k++) {
+        float *record = record_of(s, i + k);
+        vf sum = v_zero(), most = v_set1(s->max[i + k]);
+        UNROLL
+        for (size_t j = 0; j < VECTORS; j++) {
+            w[k][j] = v_exp(v_sub(w[k][j], most)); /* 0 for what is not seen */
+            v_store(record + QUERY_WEIGHTS + j * VL, w[k][j]);
+            sum = v_add(sum, w[k][j]);
+        }
+        v_store(record + QUERY_SUM, v_fma(v_load(record + QUERY_SUM), v_set1(rescale[k]), sum));
+    }
 }
 
 /* Columns from d of the values, `vectors` vectors of which the last has n lanes: acc = acc *
  * rescale + sum_j p_j v_j, j in order over the slots that are seen. The columns are of one group. */
 INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q,
                           const uint8_t *values, size_t begin, size_t end, const float *rescale,
-                          size_t d, size_t vectors, size_t n) {
+                          size_t d, size_t vectors, size_t n, uintptr_t ahead) {
     vf acc[QUERIES][2];
     float *record[QUERIES], scale[KV_TILE];
     if (type == KV_Q8_0) {
@@ -506,6 +522,9 @@ INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q
     }
     for (size_t j = begin; j < end; j++) {
         vf v[2];
+        ask_ahead(values + (j * s->a->d_v + d) * kv_type_bytes(type), ahead);
+        if (vectors * VL * kv_type_bytes(type) > 64)
+            ask_ahead(values + (j * s->a->d_v + d + VL) * kv_type_bytes(type), ahead);
         UNROLL
         for (size_t c = 0; c < vectors; c++) {
             v[c] = load_kv(type, values, j * s->a->d_v + d + c * VL, c + 1 < vectors ? VL : n);
@@ -528,57 +547,55 @@ INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q
 
 /* n queries from the i-th, all of which see the slots [begin, end) of this tile. */
 INLINE void attend_queries(kv_type type, const query_set *s, size_t i, size_t n,
-                           const uint8_t *keys, const uint8_t *values, size_t begin, size_t end) {
+                           const uint8_t *keys, const uint8_t *values, size_t begin, size_t end, uintptr_t ahead) {
     float rescale[QUERIES];
     size_t d = 0, d_v = s->a->d_v;
-    score_tile(type, s, i, n, keys);
-    for (size_t k = 0; k < n; k++) rescale[k] = fold_scores(s->a, record_of(s, i + k), begin, end);
+    score_tile(type, s, i, n, keys, ahead);
+    fold_scores(s, i, n, begin, end, rescale);
     for (; d + 2 * VL <= d_v; d += 2 * VL)
-        value_columns(type, s, i, n, values, begin, end, rescale, d, 2, VL);
+        value_columns(type, s, i, n, values, begin, end, rescale, d, 2, VL, ahead);
     for (; d + VL <= d_v; d += VL)
-        value_columns(type, s, i, n, values, begin, end, rescale, d, 1, VL);
-    if (d < d_v) value_columns(type, s, i, n, values, begin, end, rescale, d, 1, d_v - d);
+        value_columns(type, s, i, n, values, begin, end, rescale, d, 1, VL, ahead);
+    if (d < d_v) value_columns(type, s, i, n, values, begin, end, rescale, d, 1, d_v - d, ahead);
 }
 
 INLINE void attend_tile(kv_type type, const query_set *s, const uint8_t *block, size_t i,
-                        size_t i_end, size_t begin, size_t end) {
+                        size_t i_end, size_t begin, size_t end, uintptr_t ahead) {
     size_t step;
     const uint8_t *keys = block + s->a->k_offset + s->kv_head * kv_head_bytes(type, s->a->d_k);
     const uint8_t *values = block + s->a->v_offset + s->kv_head * kv_head_bytes(type, s->a->d_v);
-    for (; i < i_end; i += step) {
+    for (; i < i_end; i += step, ahead = 0) {
         size_t left = i_end - i;
         step = left >= QUERIES ? QUERIES : left >= QUERIES / 2 ? QUERIES / 2 : 1;
-        if (step == QUERIES) attend_queries(type, s, i, QUERIES, keys, values, begin, end);
+        if (step == QUERIES) attend_queries(type, s, i, QUERIES, keys, values, begin, end, ahead);
         else if (step == QUERIES / 2)
-            attend_queries(type, s, i, QUERIES / 2, keys, values, begin, end);
-        else attend_queries(type, s, i, 1, keys, values, begin, end);
+            attend_queries(type, s, i, QUERIES / 2, keys, values, begin, end, ahead);
+        else attend_queries(type, s, i, 1, keys, values, begin, end, ahead);
     }
 }
 
 static void attend_tile_f32(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
-                            size_t begin, size_t end) {
-    attend_tile(KV_F32, s, block, i, i_end, begin, end);
+                            size_t begin, size_t end, uintptr_t ahead) {
+    attend_tile(KV_F32, s, block, i, i_end, begin, end, ahead);
 }
 
 static void attend_tile_f16(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
-                            size_t begin, size_t end) {
-    attend_tile(KV_F16, s, block, i, i_end, begin, end);
+                            size_t begin, size_t end, uintptr_t ahead) {
+    attend_tile(KV_F16, s, block, i, i_end, begin, end, ahead);
 }
 
 static void attend_tile_q8_0(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
-                             size_t begin, size_t end) {
-    attend_tile(KV_Q8_0, s, block, i, i_end, begin, end);
+                             size_t begin, size_t end, uintptr_t ahead) {
+    attend_tile(KV_Q8_0, s, block, i, i_end, begin, end, ahead);
 }
 
-/* The span joins what lies to its left. */
-static void merge_span(size_t d_v, float *record) {
+/* A span with that maximum and sum joins what lies to its left. */
+INLINE void merge_span(size_t d_v, float *record, float right, float sum) {
     float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(d_v);
-    float left = record[QUERY_TOTAL_MAX], right = record[QUERY_MAX],
-          max = left > right ? left : right;
+    float left = record[QUERY_TOTAL_MAX], max = left > right ? left : right;
     float scale_left = exp_of(left - max), scale_right = exp_of(right - max);
     record[QUERY_TOTAL_MAX] = max;
-    record[QUERY_TOTAL_SUM] = record[QUERY_TOTAL_SUM] * scale_left +
-                              record[QUERY_SUM] * scale_right;
+    record[QUERY_TOTAL_SUM] = record[QUERY_TOTAL_SUM] * scale_left + sum * scale_right;
     for (size_t i = 0; i < d_v; i++) total[i] = total[i] * scale_left + acc[i] * scale_right;
 }
 
@@ -595,15 +612,6 @@ INLINE range meet(range seen, size_t first, size_t length) {
     return r;
 }
 
-/* Asks for a tile's keys and values: blocks lie anywhere, and the processor cannot know which is next. A block that no row
- * sees may not be there; asking touches nothing. */
-INLINE void ask_for_tile(const attention_shape *a, const uint8_t *block, size_t kv_head) {
-    size_t k = kv_head_bytes(a->type, a->d_k), v = kv_head_bytes(a->type, a->d_v);
-    uintptr_t keys = (uintptr_t)block + a->k_offset + kv_head * k, values = (uintptr_t)block + a->v_offset + kv_head * v;
-    for (size_t i = 0; i < k; i += 64) __builtin_prefetch((const void *)(keys + i));
-    for (size_t i = 0; i < v; i += 64) __builtin_prefetch((const void *)(values + i));
-}
-
 static void attention(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos,
                       size_t n_rows, size_t kv_head, const float *q, size_t q_stride, float *out,
                       size_t out_stride, void *scratch) {
@@ -612,7 +620,8 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
                    .group = a->n_head / a->n_head_kv,
                    .q = q,
                    .q_stride = q_stride,
-                   .records = scratch,
+                   .max = scratch,
+                   .records = (float *)scratch + query_maxima_floats(a->n_head / a->n_head_kv),
                    .record = query_floats(a->d_v)};
     size_t value_floats = query_value_floats(a->d_v);
     range seen[ATTENTION_ROWS];
@@ -629,12 +638,14 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
     for (size_t span = seen[0].begin / KV_SPAN * KV_SPAN; span < last; span += KV_SPAN) {
         for (size_t i = 0; i < n_rows * s.group; i++) {
             float *record = record_of(&s, i);
-            record[QUERY_MAX] = -INFINITY;
-            record[QUERY_SUM] = 0;
+            s.max[i] = -INFINITY;
+            v_store(record + QUERY_SUM, v_zero());
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
         }
         for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) {
-            if (t + KV_TILE < last && t >= seen[0].begin) ask_for_tile(a, blocks[t / KV_TILE + 1], kv_head);
+            uintptr_t ahead = 0;
+            if (t + KV_TILE < last && t >= seen[0].begin)
+                ahead = (uintptr_t)blocks[t / KV_TILE + 1] - (uintptr_t)blocks[t / KV_TILE];
             for (size_t r = 0, r_end; r < n_rows;
                  r = r_end) { /* rows that see the same slots, together */
                 range slots = meet(seen[r], t, KV_TILE), other;
@@ -646,13 +657,15 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
                 (a->type == KV_F32   ? attend_tile_f32
                  : a->type == KV_F16 ? attend_tile_f16
                                      : attend_tile_q8_0)(&s, blocks[t / KV_TILE], r * s.group,
-                                                         r_end * s.group, slots.begin, slots.end);
+                                                         r_end * s.group, slots.begin, slots.end, ahead);
+                ahead = 0;
             }
         }
         for (size_t r = 0; r < n_rows; r++) {
             range part = meet(seen[r], span, KV_SPAN);
             if (part.begin >= part.end) continue;
-            for (size_t h = 0; h < s.group; h++) merge_span(a->d_v, record_of(&s, r * s.group + h));
+            for (size_t i = r * s.group; i < (r + 1) * s.group; i++)
+                merge_span(a->d_v, record_of(&s, i), s.max[i], v_sum(v_load(record_of(&s, i) + QUERY_SUM)));
         }
     }
 
@@ -661,10 +674,8 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
         size_t head = kv_head * s.group + i % s.group;
         float *to = out + i / s.group * out_stride + head * a->d_v;
         if (a->sinks) { /* as a span of its own, whose values are zeros */
-            record[QUERY_MAX] = a->sinks[head];
-            record[QUERY_SUM] = 1;
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
-            merge_span(a->d_v, record);
+            merge_span(a->d_v, record, a->sinks[head], 1);
         }
         for (size_t d = 0; d < a->d_v; d++) to[d] = total[d] / record[QUERY_TOTAL_SUM];
     }
@@ -676,7 +687,7 @@ static float max_of(const float *x, size_t n) {
     vf top = v_set1(-INFINITY);
     size_t i = 0;
     for (; i + VL <= n; i += VL) top = v_max(v_load(x + i), top);
-    float max = v_max_lanes(top);
+    float max = v_largest(top);
     for (; i < n; i++)
         if (x[i] > max) max = x[i];
     return max;

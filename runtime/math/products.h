@@ -18,7 +18,8 @@ typedef struct {
     size_t lane;        /* the tile's first output in the group: 0, VL, ... */
     const uint8_t *x;   /* [rows][x_stride bytes] */
     float *y;           /* [rows][y_stride], at the tile's first output */
-    size_t n_in, x_stride, y_stride, n_out; /* n_out: outputs to be stored, VL at most */
+    size_t n_in, x_stride, y_stride, n_out; /* n_out: outputs to be stored of each vector, VL at most */
+    size_t group_bytes; /* from group to group */
 } operands;
 
 /* ---- quantized weights ---- */
@@ -51,6 +52,14 @@ INLINE int too_much(weight_type type) {
     default: return 0;
     }
 }
+
+/* How many vectors of outputs a tile has, and rows. Side by side, two vectors share the loads of what is broadcast to them; but
+ * where a weight is put together from several places, that is better shared by more rows. */
+INLINE size_t tile_vectors(weight_type type) {
+    bool light = type == TYPE_Q4_0 || type == TYPE_Q8_0;
+    return light ? TILE_VECTORS : 1;
+}
+INLINE size_t tile_rows(weight_type type) { return tile_vectors(type) > 1 ? TILE_ROWS / 2 : TILE_ROWS; }
 
 INLINE int largest_code(weight_type type) {
     switch (type) {
@@ -122,23 +131,49 @@ INLINE part_scales scales_of(weight_type type, const packed_layout *l, const uin
     return s;
 }
 
-/* What a part adds to a row's sums. */
-INLINE vf add_part(weight_type type, const vb w[PIECES], const part_scales *s, const act_block *x, vf sum) {
-    int most = largest_code(type), much = too_much(type);
+/* Whole sums of pieces [from, to) of n_g vectors: piece after piece for all of them, so that four activations are broadcast once. */
+INLINE void dot_pieces(weight_type type, size_t n_g, vb sum[TILE_VECTORS], int32_t minus_sum, vb w[TILE_VECTORS][PIECES],
+                       const int8_t *q, size_t from, size_t to) {
+    int most = largest_code(type);
+    vb start = v_start(minus_sum, too_much(type));
+    UNROLL
+    for (size_t g = 0; g < n_g; g++) sum[g] = start;
+    if (n_g == 1) {
+        sum[0] = v_dot(sum[0], w[0] + from, q + 4 * from, to - from, most);
+        return;
+    }
+    UNROLL
+    for (size_t j = from; j < to; j++) {
+        UNROLL
+        for (size_t g = 0; g < n_g; g++) sum[g] = v_dot(sum[g], &w[g][j], q + 4 * j, 1, most);
+    }
+}
+
+/* What a part adds to the r-th row's sums, of n_g vectors of outputs. */
+INLINE void add_part(weight_type type, size_t n_g, vb w[TILE_VECTORS][PIECES], const part_scales s[TILE_VECTORS],
+                     const act_block *x, vf sum[TILE_VECTORS][TILE_ROWS], size_t r) {
+    vb first[TILE_VECTORS], second[TILE_VECTORS];
     if (!has_groups(type)) {
-        vb whole = v_dot(v_start(x->minus_sum, much), w, x->q, PIECES, most);
-        sum = v_fma(v_from_ints(whole), v_mul(s->scale[0], v_set1(x->d)), sum);
         bool minima = type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K || type == TYPE_Q5_K;
-        return minima ? v_fnma(s->min[0], v_set1(x->s), sum) : sum;
+        dot_pieces(type, n_g, first, x->minus_sum, w, x->q, 0, PIECES);
+        UNROLL
+        for (size_t g = 0; g < n_g; g++) {
+            sum[g][r] = v_fma(v_from_ints(first[g]), v_mul(s[g].scale[0], v_set1(x->d)), sum[g][r]);
+            if (minima) sum[g][r] = v_fnma(s[g].min[0], v_set1(x->s), sum[g][r]);
+        }
+        return;
     }
-    vb first = v_dot(v_start(x->minus_half[0], much), w, x->q, PIECES / 2, most);
-    vb second = v_dot(v_start(x->minus_half[1], much), w + PIECES / 2, x->q + 16, PIECES / 2, most);
-    vf both = v_fma(v_from_ints(second), s->scale[1], v_mul(v_from_ints(first), s->scale[0]));
-    if (type == TYPE_Q2_K) {
-        both = v_fma(s->min[0], v_set1((float)x->minus_half[0]), both);
-        both = v_fma(s->min[1], v_set1((float)x->minus_half[1]), both);
+    dot_pieces(type, n_g, first, x->minus_half[0], w, x->q, 0, PIECES / 2);
+    dot_pieces(type, n_g, second, x->minus_half[1], w, x->q, PIECES / 2, PIECES);
+    UNROLL
+    for (size_t g = 0; g < n_g; g++) {
+        vf both = v_fma(v_from_ints(second[g]), s[g].scale[1], v_mul(v_from_ints(first[g]), s[g].scale[0]));
+        if (type == TYPE_Q2_K) {
+            both = v_fma(s[g].min[0], v_set1((float)x->minus_half[0]), both);
+            both = v_fma(s[g].min[1], v_set1((float)x->minus_half[1]), both);
+        }
+        sum[g][r] = v_fma(both, v_set1(x->d), sum[g][r]);
     }
-    return v_fma(both, v_set1(x->d), sum);
 }
 
 /* One row needs the weights as fast as memory gives them: asks for n bytes, a little further on than the processor's own
@@ -157,45 +192,87 @@ INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
     }
 }
 
-/* n_v vectors of outputs of n_r rows (constants wherever this is inlined). */
-INLINE void block_tile(weight_type type, size_t n_v, size_t n_r, operands t) {
+/* n_g vectors of outputs, of neighbouring groups, of n_r rows (both are constants wherever this is inlined). */
+INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, operands t) {
     const packed_layout l = packed_layout_of(type);
     const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
     const uint8_t *block = t.w, *x = t.x;
-    vf sum[ROW_VECTORS][TILE_ROWS], d[ROW_VECTORS], m[ROW_VECTORS];
+    vf sum[TILE_VECTORS][TILE_ROWS], d[TILE_VECTORS], m[TILE_VECTORS];
     UNROLL
-    for (size_t v = 0; v < n_v; v++) {
+    for (size_t g = 0; g < n_g; g++) {
+        m[g] = v_zero();
         UNROLL
-        for (size_t r = 0; r < n_r; r++) sum[v][r] = v_zero();
+        for (size_t r = 0; r < n_r; r++) sum[g][r] = v_zero();
     }
     for (size_t b = 0; b < t.n_in / l.inputs; b++, block += bytes) {
-        const uint8_t *high = block + packed_high_at(&l) + 4 * t.lane, *low = block + packed_low_at(&l) + 4 * t.lane;
         UNROLL
-        for (size_t v = 0; v < n_v; v++) {
-            size_t lane = t.lane + v * VL;
-            d[v] = l.exponents ? v_load_e8m0(block + lane) : v_load_f16(block + 2 * lane);
-            m[v] = v_zero();
-            if (l.halves == 2) m[v] = v_load_f16(block + 2 * (PACKED_ROWS + lane));
+        for (size_t g = 0; g < n_g; g++) {
+            const uint8_t *of_group = block + g * t.group_bytes;
+            d[g] = l.exponents ? v_load_e8m0(of_group + t.lane) : v_load_f16(of_group + 2 * t.lane);
+            if (l.halves == 2) m[g] = v_load_f16(of_group + 2 * (PACKED_ROWS + t.lane));
         }
         for (size_t first = 0; first < n_parts; first += together) {
             UNROLL
             for (size_t k = 0; k < together; k++, x += sizeof(act_block)) {
+                part_scales s[TILE_VECTORS];
+                vb w[TILE_VECTORS][PIECES];
                 if (n_r == 1) prefetch(block + (first + k) * bytes / n_parts, bytes / n_parts);
-                for (size_t v = 0; v < n_v; v++) {
-                    part_scales s = scales_of(type, &l, block, t.lane + v * VL, first + k, d[v], m[v]);
-                    vb w[PIECES];
+                UNROLL
+                for (size_t g = 0; g < n_g; g++) {
+                    const uint8_t *of_group = block + g * t.group_bytes;
+                    const uint8_t *high = of_group + packed_high_at(&l) + 4 * t.lane;
+                    const uint8_t *low = of_group + packed_low_at(&l) + 4 * t.lane;
+                    s[g] = scales_of(type, &l, of_group, t.lane, first + k, d[g], m[g]);
                     UNROLL
-                    for (size_t j = 0; j < PIECES; j++)
-                        w[j] = piece(type, high + 4 * v * VL, low + 4 * v * VL, first, k, j);
-                    UNROLL
-                    for (size_t r = 0; r < n_r; r++)
-                        sum[v][r] = add_part(type, w, &s, (const act_block *)(const void *)(x + r * t.x_stride), sum[v][r]);
+                    for (size_t j = 0; j < PIECES; j++) w[g][j] = piece(type, high, low, first, k, j);
+                }
+                UNROLL
+                for (size_t r = 0; r < n_r; r++) {
+                    const act_block *row = (const act_block *)(const void *)(x + r * t.x_stride);
+                    add_part(type, n_g, w, s, row, sum, r);
                 }
             }
         }
     }
     UNROLL
-    for (size_t v = 0; v < n_v; v++, t.y += VL) store_sums(t, n_r, sum[v]);
+    for (size_t g = 0; g < n_g; g++) {
+        store_sums(t, n_r, sum[g]);
+        t.y += VL;
+    }
+}
+
+/* The same for one row, of as many vectors as a group has, and one after the other within a part: no line is read twice. */
+INLINE void row_tile(weight_type type, operands t) {
+    const packed_layout l = packed_layout_of(type);
+    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
+    const uint8_t *block = t.w, *x = t.x;
+    vf sum[TILE_VECTORS][TILE_ROWS], d[ROW_VECTORS], m[ROW_VECTORS]; /* sum: a vector where a tile has a row */
+    UNROLL
+    for (size_t v = 0; v < ROW_VECTORS; v++) sum[0][v] = m[v] = v_zero();
+    for (size_t b = 0; b < t.n_in / l.inputs; b++, block += bytes) {
+        const uint8_t *high = block + packed_high_at(&l), *low = block + packed_low_at(&l);
+        UNROLL
+        for (size_t v = 0; v < ROW_VECTORS; v++) {
+            d[v] = l.exponents ? v_load_e8m0(block + v * VL) : v_load_f16(block + 2 * v * VL);
+            if (l.halves == 2) m[v] = v_load_f16(block + 2 * (PACKED_ROWS + v * VL));
+        }
+        for (size_t first = 0; first < n_parts; first += together) {
+            UNROLL
+            for (size_t k = 0; k < together; k++, x += sizeof(act_block)) {
+                prefetch(block + (first + k) * bytes / n_parts, bytes / n_parts);
+                for (size_t v = 0; v < ROW_VECTORS; v++) {
+                    part_scales s[TILE_VECTORS];
+                    vb w[TILE_VECTORS][PIECES];
+                    s[0] = scales_of(type, &l, block, v * VL, first + k, d[v], m[v]);
+                    UNROLL
+                    for (size_t j = 0; j < PIECES; j++) w[0][j] = piece(type, high + 4 * v * VL, low + 4 * v * VL, first, k, j);
+                    add_part(type, 1, w, s, (const act_block *)(const void *)x, sum, v);
+                }
+            }
+        }
+    }
+    UNROLL
+    for (size_t v = 0; v < ROW_VECTORS; v++, t.y += VL) store_sums(t, 1, &sum[0][v]);
 }
 
 /* ---- floats ---- */
@@ -236,15 +313,16 @@ INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, siz
 
 /* ---- tiles ---- */
 
-/* Rows of a group that is in the nearest cache by then. */
-INLINE void group_rows(weight_type type, size_t n_rows, operands t) {
+/* Rows of outputs whose weights are in the nearest cache by then. */
+INLINE void block_rows(weight_type type, size_t n_g, size_t n_rows, operands t) {
+    const size_t most = tile_rows(type);
     for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
         size_t left = n_rows - r;
-        step = left >= TILE_ROWS ? TILE_ROWS : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        if (step == TILE_ROWS) block_tile(type, 1, TILE_ROWS, t);
-        else if (step == 4) block_tile(type, 1, 4, t);
-        else if (step == 2) block_tile(type, 1, 2, t);
-        else block_tile(type, 1, 1, t);
+        step = left >= most ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        if (step == most) block_tile(type, n_g, tile_rows(type), t);
+        else if (step == 4) block_tile(type, n_g, 4, t);
+        else if (step == 2) block_tile(type, n_g, 2, t);
+        else block_tile(type, n_g, 1, t);
     }
 }
 
@@ -258,29 +336,32 @@ INLINE void float_rows(weight_type type, size_t n_g, size_t n_rows, operands t, 
     }
 }
 
-/* Groups are taken in bunches that stay in the second-level cache while rows pass by, and rows in the order of tiles. */
+/* Groups are taken in bunches that stay in the second-level cache while rows pass by, and rows in the order of tiles, which
+ * stay in the first-level one while a bunch passes by. */
 #define BUNCH_BYTES ((size_t)384 << 10)
 
-INLINE void product_of(weight_type type, operands all, size_t group_bytes, size_t n_out, size_t n_rows) {
-    size_t groups = (n_out + PACKED_ROWS - 1) / PACKED_ROWS, bunch = BUNCH_BYTES / (group_bytes + 1);
-    if (bunch < 1 || n_rows == 1) bunch = 1;
-    for (size_t g = 0; g < groups; g += bunch) {
-        size_t end = g + bunch < groups ? g + bunch : groups;
-        for (size_t r = 0; r < n_rows; r += TILE_ROWS) {
-            size_t rows = n_rows - r < TILE_ROWS ? n_rows - r : TILE_ROWS;
-            for (size_t i = g; i < end; i++)
-                for (size_t lane = 0, step; lane < PACKED_ROWS && i * PACKED_ROWS + lane < n_out; lane += step * VL) {
-                    size_t o = i * PACKED_ROWS + lane, left = n_out - o;
-                    step = rows == 1 && left >= ROW_VECTORS * VL ? ROW_VECTORS : 1;
-                    operands t = all;
-                    t.w += i * group_bytes;
-                    t.lane = lane;
-                    t.x += r * all.x_stride;
-                    t.y += r * all.y_stride + o;
-                    t.n_out = left < VL ? left : VL;
-                    if (step > 1) block_tile(type, ROW_VECTORS, 1, t);
-                    else group_rows(type, rows, t);
-                }
+INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_rows) {
+    size_t bunch = BUNCH_BYTES / (all.group_bytes + 1) / TILE_VECTORS * TILE_VECTORS * PACKED_ROWS, tile = tile_rows(type);
+    if (bunch == 0) bunch = TILE_VECTORS * PACKED_ROWS;
+    if (n_rows == 1) bunch = n_out;
+    for (size_t begin = 0; begin < n_out; begin += bunch) {
+        size_t end = n_out - begin < bunch ? n_out : begin + bunch;
+        for (size_t r = 0; r < n_rows; r += tile) {
+            size_t rows = n_rows - r < tile ? n_rows - r : tile;
+            for (size_t o = begin, n_g; o < end; o += n_g * VL) {
+                n_g = rows > 1 && end - o >= tile_vectors(type) * VL ? tile_vectors(type) : 1;
+                operands t = all;
+                t.w += o / PACKED_ROWS * all.group_bytes;
+                t.lane = o % PACKED_ROWS;
+                t.x += r * all.x_stride;
+                t.y += r * all.y_stride + o;
+                t.n_out = end - o < VL ? end - o : VL;
+                if (ROW_VECTORS > 1 && rows == 1 && t.lane == 0 && end - o >= PACKED_ROWS) {
+                    n_g = ROW_VECTORS;
+                    row_tile(type, t);
+                } else if (n_g > 1) block_rows(type, tile_vectors(type), rows, t);
+                else block_rows(type, 1, rows, t);
+            }
         }
     }
 }
@@ -311,6 +392,7 @@ static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x,
         .x = x,
         .y = y + o_begin,
         .n_in = w->n_in,
+        .group_bytes = bytes,
         .y_stride = y_stride,
         .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float) : act_q8_stride(w->n_in),
     };
@@ -318,19 +400,19 @@ static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x,
     case TYPE_F32: float_product_of(TYPE_F32, all, bytes, n_out, n_rows); break;
     case TYPE_F16: float_product_of(TYPE_F16, all, bytes, n_out, n_rows); break;
     case TYPE_BF16: float_product_of(TYPE_BF16, all, bytes, n_out, n_rows); break;
-    case TYPE_Q8_0: product_of(TYPE_Q8_0, all, bytes, n_out, n_rows); break;
-    case TYPE_Q4_0: product_of(TYPE_Q4_0, all, bytes, n_out, n_rows); break;
-    case TYPE_Q4_1: product_of(TYPE_Q4_1, all, bytes, n_out, n_rows); break;
-    case TYPE_Q5_0: product_of(TYPE_Q5_0, all, bytes, n_out, n_rows); break;
-    case TYPE_Q5_1: product_of(TYPE_Q5_1, all, bytes, n_out, n_rows); break;
-    case TYPE_Q2_K: product_of(TYPE_Q2_K, all, bytes, n_out, n_rows); break;
-    case TYPE_Q3_K: product_of(TYPE_Q3_K, all, bytes, n_out, n_rows); break;
-    case TYPE_Q4_K: product_of(TYPE_Q4_K, all, bytes, n_out, n_rows); break;
-    case TYPE_Q5_K: product_of(TYPE_Q5_K, all, bytes, n_out, n_rows); break;
-    case TYPE_Q6_K: product_of(TYPE_Q6_K, all, bytes, n_out, n_rows); break;
-    case TYPE_IQ4_NL: product_of(TYPE_IQ4_NL, all, bytes, n_out, n_rows); break;
-    case TYPE_IQ4_XS: product_of(TYPE_IQ4_XS, all, bytes, n_out, n_rows); break;
-    case TYPE_MXFP4: product_of(TYPE_MXFP4, all, bytes, n_out, n_rows); break;
+    case TYPE_Q8_0: product_of(TYPE_Q8_0, all, n_out, n_rows); break;
+    case TYPE_Q4_0: product_of(TYPE_Q4_0, all, n_out, n_rows); break;
+    case TYPE_Q4_1: product_of(TYPE_Q4_1, all, n_out, n_rows); break;
+    case TYPE_Q5_0: product_of(TYPE_Q5_0, all, n_out, n_rows); break;
+    case TYPE_Q5_1: product_of(TYPE_Q5_1, all, n_out, n_rows); break;
+    case TYPE_Q2_K: product_of(TYPE_Q2_K, all, n_out, n_rows); break;
+    case TYPE_Q3_K: product_of(TYPE_Q3_K, all, n_out, n_rows); break;
+    case TYPE_Q4_K: product_of(TYPE_Q4_K, all, n_out, n_rows); break;
+    case TYPE_Q5_K: product_of(TYPE_Q5_K, all, n_out, n_rows); break;
+    case TYPE_Q6_K: product_of(TYPE_Q6_K, all, n_out, n_rows); break;
+    case TYPE_IQ4_NL: product_of(TYPE_IQ4_NL, all, n_out, n_rows); break;
+    case TYPE_IQ4_XS: product_of(TYPE_IQ4_XS, all, n_out, n_rows); break;
+    case TYPE_MXFP4: product_of(TYPE_MXFP4, all, n_out, n_rows); break;
     default: assert(false); /* a matrix is only made of types that have a kernel */
     }
 }

@@ -6,8 +6,9 @@
  *   VL                    floats per vector; it divides PACKED_ROWS, and 2 VL divides KV_TILE
  *   vf, vb, vm            a vector of floats; of bytes or whole numbers; a lane mask
  *   TILE_ROWS             rows of a matmul tile whose sums fit the registers
- *   ROW_VECTORS           vectors of outputs that one row takes side by side: with as many as a packed group has, no line of
- *                         it is read twice; it divides PACKED_ROWS / VL
+ *   TILE_VECTORS          vectors of outputs of a tile of half as many rows; 1 unless VL is PACKED_ROWS
+ *   ROW_VECTORS           vectors of outputs that one row takes side by side: 1, or as many as a packed group has (no more
+ *                         than TILE_ROWS), so that no line of it is read twice
  *   QUERIES               queries of an attention tile, with two vectors of sums each
  *
  * Horizontal sums fold halves onto each other, always in the same tree. "_part" loads read n < VL
@@ -52,6 +53,7 @@ INLINE float sum_256(__m256 a) {
 
 #define VL 16
 #define TILE_ROWS 8
+#define TILE_VECTORS 2
 #define ROW_VECTORS 1
 #define QUERIES 8
 typedef __m512 vf;
@@ -93,6 +95,29 @@ INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
 
 INLINE float v_sum(vf a) {
     return sum_256(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1)));
+}
+/* The largest lane, where none is a NaN. */
+INLINE float v_largest(vf a) { return _mm512_reduce_max_ps(a); }
+/* The same of each of n vectors, n up to QUERIES. */
+INLINE vf halves_max(vf a, vf b) { /* lanes i and i + 8 of a, then of b */
+    return _mm512_max_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+INLINE vf quarters_max(vf a, vf b) {
+    return _mm512_max_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+INLINE void v_largest_each(const vf *v, size_t n, float *out) {
+    if (n < QUERIES) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) out[i] = v_largest(v[i]);
+        return;
+    }
+    vf a = quarters_max(halves_max(v[0], v[1]), halves_max(v[2], v[3]));
+    vf b = quarters_max(halves_max(v[4], v[5]), halves_max(v[6], v[7]));
+    vf m = _mm512_max_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+    m = _mm512_max_ps(m, _mm512_permute_ps(m, 0xb1));
+    /* now 128 bits hold the i-th of a twice, and the i-th of b twice */
+    m = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0), m);
+    _mm256_storeu_ps(out, _mm512_castps512_ps256(m));
 }
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {
@@ -188,6 +213,7 @@ INLINE vf v_load_e8m0(const uint8_t *p) {
 
 #define VL 8
 #define TILE_ROWS 4
+#define TILE_VECTORS 1
 #define ROW_VECTORS 1
 #define QUERIES 4
 typedef __m256 vf;
@@ -238,6 +264,17 @@ INLINE vf v_scale2(vf a, vf n) {
 INLINE vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
 
 INLINE float v_sum(vf a) { return sum_256(a); }
+/* The largest lane, where none is a NaN. */
+INLINE float v_largest(vf a) {
+    __m128 q = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+    q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_max_ss(q, _mm_movehdup_ps(q)));
+}
+/* The same of each of n vectors, n up to QUERIES. */
+INLINE void v_largest_each(const vf *v, size_t n, float *out) {
+    UNROLL
+    for (size_t i = 0; i < n; i++) out[i] = v_largest(v[i]);
+}
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {
     return _mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(a), _mm256_castps_si256(b)));
@@ -366,6 +403,7 @@ INLINE vf v_load_e8m0(const uint8_t *p) {
 
 #define VL 4
 #define TILE_ROWS 8
+#define TILE_VECTORS 1
 #define ROW_VECTORS 4
 #define QUERIES 8
 typedef float32x4_t vf;
@@ -445,6 +483,16 @@ INLINE vf v_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
 INLINE float v_sum(vf a) {
     float32x2_t h = vadd_f32(vget_low_f32(a), vget_high_f32(a));
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
+}
+/* The largest lane, where none is a NaN. */
+INLINE float v_largest(vf a) { return vmaxvq_f32(a); }
+/* The same of each of n vectors, n up to QUERIES: of four, by folding neighbours. */
+INLINE void v_largest_each(const vf *v, size_t n, float *out) {
+    size_t i = 0;
+    UNROLL
+    for (; i + 4 <= n; i += 4) v_store(out + i, vpmaxq_f32(vpmaxq_f32(v[i], v[i + 1]), vpmaxq_f32(v[i + 2], v[i + 3])));
+    UNROLL
+    for (; i < n; i++) out[i] = v_largest(v[i]);
 }
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
 INLINE vf v_max_bits(vf a, vf b) {

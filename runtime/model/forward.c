@@ -173,6 +173,8 @@ static void run_layer(const step *f, const layer *l, team *t, size_t member) {
     team_barrier(t);
 }
 
+static bool stops(const batch_stop *s) { return s->at && atomic_load(s->at) != s->seen; }
+
 static void run_step(void *arg, team *t, size_t member) {
     step *f = arg;
     const model *m = f->m;
@@ -181,7 +183,7 @@ static void run_step(void *arg, team *t, size_t member) {
     team_barrier(t);
     per_layer_embed(f, t, member);
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
-        if (member == 0 && f->b->stop && atomic_load(f->b->stop)) atomic_store(&f->abandoned, true);
+        if (member == 0 && (stops(&f->b->stop[0]) || stops(&f->b->stop[1]))) atomic_store(&f->abandoned, true);
         team_barrier(t); /* all see the same answer */
         if (atomic_load(&f->abandoned)) return;
         run_layer(f, &m->layers[i], t, member);

@@ -22,13 +22,16 @@ typedef struct {
  * there. `in` and `out` may be the same. */
 typedef struct { size_t first, count; const uint8_t *in; uint8_t *out; } batch_segment;
 
+/* A step is abandoned between layers once *at is not `seen` any more. NULL: never. */
+typedef struct { const atomic_uint *at; unsigned seen; } batch_stop;
+
 typedef struct {
     const batch_row *rows;
     size_t n_rows;
     uint8_t *const *const *tables;  /* [sequence] -> [block] -> bytes; covers every position that its rows see */
     const batch_segment *segments;  /* [n_segments]: all rows, in order; none when state_bytes is 0 */
     size_t n_segments;
-    const atomic_bool *stop;        /* looked at between layers; NULL: never */
+    batch_stop stop[2];
 } batch;
 
 /* Memory of a step, reused by the next. */
@@ -43,7 +46,7 @@ typedef struct { uint64_t calls, rows, bytes; } expert_counts;
 expert_counts forward_expert_counts(const forward_scratch *s);
 
 /* Runs the batch on the model's team. The final hidden states (after the output norm) of the rows that want one lie in
- * forward_hidden, [wanted][E], in row order. PL_ERR_CANCELLED: *stop was seen; what was stored is not complete. */
+ * forward_hidden, [wanted][E], in row order. PL_ERR_CANCELLED: it was abandoned; what was stored is not complete. */
 pl_code forward_run(const model *m, forward_scratch *s, const batch *b, pl_error *e);
 float *forward_hidden(forward_scratch *s);
 

@@ -18,22 +18,15 @@ typedef struct {
 forward_scratch *forward_scratch_new(void) { return mem_zalloc(sizeof(forward_scratch)); }
 
 static void free_rows(forward_scratch *s) {
-    void *all[] = {s->x, s->h, s->y, s->q, s->k, s->v, s->att, s->gate, s->up, s->per_layer,
-                   s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act, s->groups,
-                   s->router, s->router_h, s->choices, s->expert_groups, s->place_expert,
-                   s->expert_h, s->expert_gate, s->expert_up, s->expert_y, s->expert_act,
-                   s->mix, s->mix_gate, s->conv, s->alpha, s->beta, s->chains, s->chain_of};
+    void *all[] = {s->blocks, s->x, s->h, s->y, s->per_layer, s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act,
+                   s->groups, s->choices, s->expert_groups, s->place_expert, s->chains, s->chain_of};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
-    s->x = s->h = s->y = s->q = s->k = s->v = s->att = s->gate = s->up = NULL;
-    s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer = s->per_layer_token = NULL;
-    s->act = NULL;
+    s->blocks = s->act = NULL;
+    s->x = s->h = s->y = s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer = s->per_layer_token = NULL;
     s->groups = NULL;
-    s->router = s->router_h = s->expert_h = s->expert_gate = s->expert_up = s->expert_y = NULL;
     s->choices = NULL;
     s->expert_groups = NULL;
     s->place_expert = NULL;
-    s->expert_act = NULL;
-    s->mix = s->mix_gate = s->conv = s->alpha = s->beta = NULL;
     s->chains = NULL;
     s->chain_of = NULL;
     s->rows = 0;
@@ -96,42 +89,73 @@ static bool take(void *p_to_pointer, size_t n, size_t width, size_t item) {
     return p != NULL;
 }
 
-static bool reserve_experts(const model *m, forward_scratch *s, const widths *w, size_t n) {
-    size_t E = m->hp.n_embd, X = m->hp.n_expert, F = w->expert_ff, f = sizeof(float), places;
-    if (!X) return true;
-    if (!checked_mul(n, m->hp.n_expert_used, &places)) return false;
-    return take(&s->router, n, X, f) && take(&s->router_h, n, E, f) &&
-           take(&s->choices, places, 1, sizeof *s->choices) &&
-           take(&s->expert_groups, X, 1, sizeof *s->expert_groups) &&
-           take(&s->place_expert, places, 1, sizeof *s->place_expert) &&
-           take(&s->expert_h, places, E, f) && take(&s->expert_gate, places, F, f) &&
-           take(&s->expert_up, places, F, f) && take(&s->expert_y, places, E, f) &&
-           take(&s->expert_act, places, act_q8_stride(E > F ? E : F), 1);
+/* Memory that is cut into buffers: without a base, only counted. */
+typedef struct { uint8_t *base; size_t bytes; bool overflow; } region;
+
+static void cut(region *r, void *p_to_pointer, size_t n, size_t width, size_t item) {
+    size_t count, bytes;
+    uint8_t *p = r->base ? r->base + r->bytes : NULL;
+    memcpy(p_to_pointer, &p, sizeof p);
+    r->overflow = r->overflow || !checked_mul(n, width, &count) || !checked_mul(count, item, &bytes) ||
+                  !checked_round_up(bytes, MEM_ALIGN, &bytes) || !checked_add(r->bytes, bytes, &r->bytes);
 }
 
-static bool reserve_mixers(const model *m, forward_scratch *s, const widths *w, size_t n) {
+static void cut_mixers(const model *m, forward_scratch *s, const widths *w, size_t n, region *r) {
     size_t f = sizeof(float);
-    if (!take(&s->mix, n, w->mix, f) || !take(&s->mix_gate, n, w->mix_gate, f)) return false;
-    if (!m->state_bytes) return true;
-    return take(&s->conv, n, w->conv, f) && take(&s->alpha, n, w->heads, f) &&
-           take(&s->beta, n, w->heads, f) && take(&s->chains, n, 1, sizeof *s->chains) &&
-           take(&s->chain_of, n, 1, sizeof *s->chain_of);
+    cut(r, &s->q, n, w->q, f);
+    cut(r, &s->k, n, w->k, f);
+    cut(r, &s->v, n, w->v, f);
+    cut(r, &s->att, n, w->att, f);
+    cut(r, &s->mix, n, w->mix, f);
+    cut(r, &s->mix_gate, n, w->mix_gate, f);
+    if (!m->state_bytes) return;
+    cut(r, &s->conv, n, w->conv, f);
+    cut(r, &s->alpha, n, w->heads, f);
+    cut(r, &s->beta, n, w->heads, f);
+}
+
+static void cut_feed_forward(const model *m, forward_scratch *s, const widths *w, size_t n, size_t places, region *r) {
+    size_t E = m->hp.n_embd, F = w->expert_ff, f = sizeof(float);
+    cut(r, &s->gate, n, w->ff, f);
+    cut(r, &s->up, n, w->ff, f);
+    if (!m->hp.n_expert) return;
+    cut(r, &s->router, n, m->hp.n_expert, f);
+    cut(r, &s->router_h, n, E, f);
+    cut(r, &s->expert_h, places, E, f);
+    cut(r, &s->expert_gate, places, F, f);
+    cut(r, &s->expert_up, places, F, f);
+    cut(r, &s->expert_y, places, E, f);
+    cut(r, &s->expert_act, places, act_q8_stride(E > F ? E : F), 1);
+}
+
+static bool reserve_blocks(const model *m, forward_scratch *s, const widths *w, size_t n, size_t places) {
+    region mixers = {0}, ff = {0};
+    cut_mixers(m, s, w, n, &mixers);
+    cut_feed_forward(m, s, w, n, places, &ff);
+    if (mixers.overflow || ff.overflow) return false;
+    if (!take(&s->blocks, mixers.bytes > ff.bytes ? mixers.bytes : ff.bytes, 1, 1)) return false;
+    cut_mixers(m, s, w, n, &(region){.base = s->blocks});
+    cut_feed_forward(m, s, w, n, places, &(region){.base = s->blocks});
+    return true;
+}
+
+static bool reserve_lists(const model *m, forward_scratch *s, size_t n, size_t places) {
+    return take(&s->groups, n, 1, sizeof *s->groups) && take(&s->choices, places, 1, sizeof *s->choices) &&
+           take(&s->place_expert, places, 1, sizeof *s->place_expert) &&
+           take(&s->expert_groups, m->hp.n_expert, 1, sizeof *s->expert_groups) &&
+           take(&s->chains, n, 1, sizeof *s->chains) && take(&s->chain_of, n, 1, sizeof *s->chain_of);
 }
 
 static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, size_t n) {
-    size_t E = m->hp.n_embd, f = sizeof(float);
+    size_t E = m->hp.n_embd, f = sizeof(float), places;
     if (n <= s->rows) return true;
     free_rows(s);
-    if (!take(&s->x, n, E, f) || !take(&s->h, n, E, f) || !take(&s->y, n, E, f) ||
-        !take(&s->q, n, w->q, f) || !take(&s->k, n, w->k, f) || !take(&s->v, n, w->v, f) ||
-        !take(&s->att, n, w->att, f) || !take(&s->gate, n, w->ff, f) ||
-        !take(&s->up, n, w->ff, f) || !take(&s->cs[LAYER_FULL], n, m->rope[LAYER_FULL].n_rot, f) ||
-        !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) ||
-        !take(&s->per_layer, n, w->per_layer, f) ||
-        !take(&s->per_layer_token, n, w->per_layer, f) ||
-        !take(&s->act, n, act_q8_stride(w->operand), 1) ||
-        !take(&s->groups, n, 1, sizeof *s->groups) || !reserve_experts(m, s, w, n) ||
-        !reserve_mixers(m, s, w, n)) {
+    if (!checked_mul(n, m->hp.n_expert ? m->hp.n_expert_used : 0, &places) || !take(&s->x, n, E, f) || !take(&s->h, n, E, f) ||
+        !take(&s->y, n, E, f) || !reserve_blocks(m, s, w, n, places) ||
+        !take(&s->cs[LAYER_FULL], n, m->rope[LAYER_FULL].n_rot, f) ||
+        !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) || !take(&s->per_layer, n, w->per_layer, f) ||
+        !take(&s->per_layer_token, n, w->per_layer, f) || !take(&s->act, n, act_q8_stride(w->operand), 1) ||
+        !reserve_lists(m, s, n, places)) {
         free_rows(s);
         return false;
     }

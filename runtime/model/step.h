@@ -21,15 +21,17 @@ typedef struct { uint32_t expert; size_t first, count; } expert_group;
 /* Rows [first, first + count) are one sequence; its segments from the segment-th on. */
 typedef struct { size_t first, count, segment, n_segments; } row_chain;
 
-/* Sizes in rows, and the buffers that hold them. R: rows of the batch. */
+/* Sizes in rows, and the buffers that hold them. R: rows of the batch. What only mixers of tokens use lies in the same memory
+ * as what only feed-forward blocks use. */
 struct forward_scratch {
     size_t rows, hidden_rows, logit_rows, members;
+    uint8_t *blocks;    /* that memory */
     float *x;           /* [R][E] the residual stream */
     float *h;           /* [R][E] its norm: what a block reads */
     float *y;           /* [R][E] what a block adds to x */
-    float *q, *k, *v;   /* [R][H D], [R][K D], [R][K D] */
+    float *q, *k, *v;   /* [R][H D], [R][K D], [R][K D]: of mixers, as all of these */
     float *att;         /* [R][H D] */
-    float *gate, *up;   /* [R][F] */
+    float *gate, *up;   /* [R][F]: of feed-forward blocks */
     float *cs[LAYER_KINDS];     /* [R][n_rot / 2][2] cos and sin of each row's position */
     float *per_layer, *per_layer_token; /* [R][n_layer P] */
     uint8_t *act;       /* [R][act stride]: the operand of the next product, quantized */
@@ -42,7 +44,7 @@ struct forward_scratch {
     row_group *groups;  /* [R] */
     size_t n_groups;
 
-    /* models with experts; k of X are used */
+    /* models with experts; k of X are used: of feed-forward blocks, but for the lists */
     float *router, *router_h;       /* [R][X]; [R][E] what the router reads, where that is not h */
     expert_choice *choices;         /* [R][k], in order of rank */
     expert_group *expert_groups;    /* [X] */
@@ -52,7 +54,7 @@ struct forward_scratch {
     uint8_t *expert_act;            /* [R k][act stride] */
     expert_counts experts;
 
-    /* models with recurrent layers */
+    /* models with recurrent layers: of mixers, but for the chains */
     float *mix, *mix_gate, *conv;   /* [R][what the mixer reads], [R][inner], [R][W] */
     float *alpha, *beta;            /* [R][N] */
     row_chain *chains;              /* [R] */
