@@ -2,6 +2,7 @@
 -- what is (meta.lua describes the types). It keeps no state.
 
 local core = require "perilune.core"
+local tasks = require "perilune.tasks"
 
 ---@class perilune
 ---@field version string
@@ -28,5 +29,30 @@ M.gguf = core.gguf
 --- The weight formats by name: {Q8_0 = {block = 32, bytes = 34, bits = 8.5, reads = true, ...}, ...}
 ---@type table<string, perilune.WeightType>
 M.weight_types = core.weight_types
+
+--- Starts a task: fn(...) runs beside everything else. What needs the engine suspends it, and all that is suspended is
+--- computed together, a step at a time. Tasks move along whenever something outside of them waits, and in poll.
+---@type fun(fn: function, ...: any): perilune.Task
+M.spawn = core.spawn
+
+M.parallel, M.map, M.race, M.wrap = tasks.parallel, tasks.map, tasks.race, tasks.wrap
+
+--- Waits for so many seconds, while tasks move along.
+---@type fun(seconds: number)
+M.sleep = core.sleep
+
+--- Seconds of a clock that only goes forward.
+---@type fun(): number
+M.clock = core.clock
+
+--- For programs with a loop of their own: resumes tasks, takes results and has the next step computed on other threads, for so
+--- many milliseconds at most, and never waits. How many tasks are not finished. Errors of tasks that nobody joins are raised
+--- here, unless on_error takes them.
+---@type fun(milliseconds?: number): integer
+M.poll = core.poll
+
+--- What is called with the error of a task that nobody joins, instead of raising it at the next poll or at the script's end.
+---@type fun(fn: fun(error: any, task: perilune.Task) | nil)
+M.on_error = core.on_error
 
 return M

@@ -34,6 +34,7 @@ struct team {
     pthread_cond_t opened;
     size_t sleepers;
 
+    pthread_mutex_t runs; /* one run at a time, whoever asks */
     size_t size, n_started;
     int64_t spin_ns; /* 0 when there is not a CPU for each member: spinning would delay others */
     bool stop;       /* this, f and arg are written by the caller, before a barrier */
@@ -121,11 +122,13 @@ static void *work(void *arg) {
 }
 
 void team_run(team *t, void (*f)(void *arg, team *t, size_t member), void *arg) {
+    pthread_mutex_lock(&t->runs);
     t->f = f;
     t->arg = arg;
     team_barrier(t);
     f(arg, t, 0);
     team_barrier(t);
+    pthread_mutex_unlock(&t->runs);
 }
 
 size_t team_size(const team *t) { return t->size; }
@@ -153,6 +156,7 @@ pl_code team_open(size_t n, team **out, pl_error *e) {
     atomic_init(&t->arrived, 0);
     atomic_init(&t->phase, 0);
     pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->runs, NULL);
     pthread_cond_init(&t->opened, NULL);
 
     /* Workers inherit a mask that blocks all signals: they belong to the host's own threads. */
@@ -186,6 +190,7 @@ void team_close(team *t) {
     for (size_t i = 0; i < t->n_started; i++) pthread_join(t->workers[i].thread, NULL);
     pthread_cond_destroy(&t->opened);
     pthread_mutex_destroy(&t->lock);
+    pthread_mutex_destroy(&t->runs);
     mem_free(t);
 }
 

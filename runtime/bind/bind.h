@@ -27,6 +27,7 @@
 #include "cache/node.h"
 #include "cache/store.h"
 #include "decode/engine.h"
+#include "decode/loop.h"
 #include "text/tokenizer.h"
 
 /* Metatables, by their names in the registry. */
@@ -37,18 +38,16 @@
 #define FILE_TYPE "perilune.file"
 #define WRITER_TYPE "perilune.writer"       /* of a conversion; no script sees it */
 #define REQUEST_TYPE "perilune.request"     /* a request that no script sees */
+#define TASK_TYPE "perilune.task"
 #define ERROR_TYPE "perilune.error"
 #define SCRATCH_TYPE "perilune.scratch"
-
-/* The folder that the core's code lies in, in the registry: where the search for the bundled model
- * starts. */
-#define HOME_KEY "perilune.home"
 
 typedef struct cache_handle cache_handle;
 typedef struct request request;
 
 typedef struct {
     engine *engine;             /* NULL: closed */
+    loop *loop;                 /* that runs it */
     uint64_t charged; /* bytes of blocks in use when Lua's collector was last told of them */
     cache_handle *caches;       /* open ones */
     request *requests;
@@ -70,6 +69,7 @@ struct request {
     bool wants_cache;           /* on_token has a third parameter */
     bool delivered;             /* a stream has handed out the token that its job waits with */
     bool wrapped;               /* the error of on_token has been made an error object already */
+    bool collected;             /* for lack of memory the collector has run while this was waited for */
 };
 /* Its user values. */
 enum { REQUEST_MODEL = 1, REQUEST_STOPS, REQUEST_ON_TOKEN, REQUEST_END, REQUEST_VALUES = 4 };
@@ -198,14 +198,15 @@ void bind_open_gguf(lua_State *L);
 request *bind_new_request(lua_State *L, int model_idx, const char *type);
 void bind_close_request(request *r);
 job *bind_job(lua_State *L, const request *r);          /* raises when closed */
-/* Runs the request at idx until its job wants something; errors are raised with the tokens and the
- * cache so far. */
-void bind_run(lua_State *L, int idx);
+/* After bind_wait: raises what the request at idx ran into, with the tokens and the cache so far. */
+void bind_check_run(lua_State *L, int idx);
 /* Rows after `count` positions from `first` on, from 0, as job_part has it. */
 typedef struct { size_t first, count; } bind_rows;
-/* Runs an evaluation of those rows of n caches, which are anchored; pushes its request, done. */
-request *bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
-                       const bind_rows *rows, size_t n);
+/* Begins an evaluation of those rows of n caches; pushes its request. Then bind_wait, then bind_evaluated, which raises what
+ * it ran into. */
+void bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
+                   const bind_rows *rows, size_t n);
+request *bind_evaluated(lua_State *L, int idx);
 /* Makes the generation that arguments 2 and on describe, for the model at 1: pushes its request. */
 request *bind_start(lua_State *L, const char *type, const char *what);
 void bind_push_tokens(lua_State *L, int request_idx);
@@ -222,6 +223,19 @@ void bind_after_on_token(lua_State *L, int idx, int status);
 void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
 int bind_generate(lua_State *L);
 void bind_open_request(lua_State *L);
+
+/* ---- task.c ---- */
+
+/* Waits for the request at idx until its job is no longer running. In a task the coroutine is suspended meanwhile, and this
+ * does not return: k is called, with ctx, where it would have. */
+void bind_wait(lua_State *L, int idx, lua_KFunction k, lua_KContext ctx);
+loop *bind_loop(lua_State *L);          /* that this state's models are run by */
+void bind_share_loop(lua_State *L, loop *engines); /* before a model is loaded: a host's, which outlives the state */
+int bind_priority(lua_State *L);        /* of the task that runs; 0 outside */
+/* What perilune.poll does: at most so many seconds. The number of live tasks. */
+size_t bind_poll(lua_State *L, double seconds);
+void bind_push_task_functions(lua_State *L); /* into the table on the top */
+void bind_open_tasks(lua_State *L);
 
 /* ---- stream.c ---- */
 

@@ -222,19 +222,68 @@ static int cache_fork(lua_State *L) {
     return 1;
 }
 
-/* cache:ready() --> the same handle, nothing pending */
-static int cache_ready(lua_State *L) {
-    cache_handle *c = bind_check_cache(L, 1);
-    if (node_processed(c->node) < node_length(c->node)) {
-        push_model(L);
-        bind_close_request(
-            bind_evaluate(L, lua_gettop(L), WANT_NOTHING, &c, &(bind_rows){0, 0}, 1));
-    }
+static int ready_waited(lua_State *L, int status, lua_KContext idx) {
+    (void)status;
+    bind_close_request(bind_evaluated(L, (int)idx));
     lua_settop(L, 1);
     return 1;
 }
 
+/* cache:ready() --> the same handle, nothing pending */
+static int cache_ready(lua_State *L) {
+    cache_handle *c = bind_check_cache(L, 1);
+    lua_settop(L, 1);
+    if (node_processed(c->node) == node_length(c->node)) return 1;
+    push_model(L); /* 2 */
+    bind_evaluate(L, 2, WANT_NOTHING, &c, &(bind_rows){0, 0}, 1);
+    bind_wait(L, 3, ready_waited, 3);
+    return ready_waited(L, LUA_OK, 3);
+}
+
 /* ---- numbers ---- */
+
+/* The stack: cache, i, j, list or nil, model, request, number of rows. */
+enum { ROWS_LIST = 4, ROWS_MODEL, ROWS_REQUEST, ROWS_COUNT };
+
+static int logits_waited(lua_State *L, int status, lua_KContext ctx) {
+    request *r = bind_evaluated(L, ROWS_REQUEST);
+    lua_Integer n = lua_tointeger(L, ROWS_COUNT);
+    (void)status, (void)ctx;
+    for (lua_Integer i = 0; i < n; i++) {
+        bind_push_logits(L, r, (size_t)i);
+        if (lua_istable(L, ROWS_LIST)) lua_rawseti(L, ROWS_LIST, i + 1);
+    }
+    bind_close_request(r);
+    if (lua_istable(L, ROWS_LIST)) lua_pushvalue(L, ROWS_LIST);
+    return 1;
+}
+
+static int logprobs_waited(lua_State *L, int status, lua_KContext ctx) {
+    request *r = bind_evaluated(L, ROWS_REQUEST);
+    lua_Integer n = lua_tointeger(L, ROWS_COUNT);
+    (void)status, (void)ctx;
+    bind_job(L, r); /* telling the collector may have closed it */
+    for (lua_Integer i = 0; i < n; i++) { /* nothing in this loop runs a finalizer */
+        lua_pushnumber(L, (lua_Number)*job_row(r->job, (size_t)i));
+        lua_rawseti(L, ROWS_LIST, i + 1);
+    }
+    bind_close_request(r);
+    lua_pushvalue(L, ROWS_LIST);
+    return 1;
+}
+
+/* n rows after the position `first`, from 0, into the list, if there is one. */
+static int evaluate_rows(lua_State *L, job_want want, cache_handle *c, size_t first, size_t n, bool list, lua_KFunction k) {
+    lua_settop(L, 3);
+    if (list) lua_createtable(L, n < INT_MAX ? (int)n : INT_MAX, 0);
+    else lua_pushnil(L);
+    if (n == 0) return 1;
+    push_model(L);
+    bind_evaluate(L, ROWS_MODEL, want, &c, &(bind_rows){first, n}, 1);
+    lua_pushinteger(L, (lua_Integer)n);
+    bind_wait(L, ROWS_REQUEST, k, 0);
+    return k(L, LUA_OK, 0);
+}
 
 /* cache:logits() --> after the last token
  * cache:logits(i [, j]) --> list: after each of those positions */
@@ -242,7 +291,6 @@ static int cache_logits(lua_State *L) {
     cache_handle *c = bind_check_cache(L, 1);
     size_t first, last, n = node_length(c->node);
     bool list = !lua_isnoneornil(L, 2);
-    request *r;
     if (list) {
         lua_settop(L, 3);
         bind_range_args(L, 2, n, 1, false, &first, &last);
@@ -252,39 +300,16 @@ static int cache_logits(lua_State *L) {
     } else {
         first = last = n;
     }
-    n = last >= first ? last - first + 1 : 0;
-    if (list) lua_createtable(L, n < INT_MAX ? (int)n : INT_MAX, 0);
-    if (n == 0) return 1;
-    push_model(L);
-    r = bind_evaluate(L, lua_gettop(L), WANT_LOGITS, &c, &(bind_rows){first - 1, n}, 1);
-    for (size_t i = 0; i < n; i++) {
-        bind_push_logits(L, r, i);
-        if (list) lua_rawseti(L, -4, (lua_Integer)i + 1); /* under it: request, model, list */
-    }
-    bind_close_request(r);
-    if (list) lua_pop(L, 2);
-    return 1;
+    return evaluate_rows(L, WANT_LOGITS, c, first - 1, last >= first ? last - first + 1 : 0, list, logits_waited);
 }
 
 /* cache:logprobs([i [, j]]) --> list: of its own tokens given those before, from the second on */
 static int cache_logprobs(lua_State *L) {
     cache_handle *c = bind_check_cache(L, 1);
-    size_t first, last, n;
-    request *r;
+    size_t first, last;
     lua_settop(L, 3);
     bind_range_args(L, 2, node_length(c->node), 2, false, &first, &last);
-    n = last >= first ? last - first + 1 : 0;
-    lua_createtable(L, n < INT_MAX ? (int)n : INT_MAX, 0);
-    if (n == 0) return 1;
-    push_model(L);
-    r = bind_evaluate(L, lua_gettop(L), WANT_LOGPROBS, &c, &(bind_rows){first - 2, n}, 1);
-    for (size_t i = 0; i < n; i++) { /* nothing in this loop runs a finalizer */
-        lua_pushnumber(L, (lua_Number)*job_row(r->job, i));
-        lua_rawseti(L, -4, (lua_Integer)i + 1);
-    }
-    bind_close_request(r);
-    lua_pop(L, 2);
-    return 1;
+    return evaluate_rows(L, WANT_LOGPROBS, c, first - 2, last >= first ? last - first + 1 : 0, true, logprobs_waited);
 }
 
 /* ---- files ---- */

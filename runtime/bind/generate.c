@@ -75,29 +75,20 @@ static int raise_with_progress(lua_State *L, int idx) {
     return lua_error(L);
 }
 
-/* Runs the job; true, or false and *e. */
-static bool run_job(lua_State *L, request *r, pl_error *e) {
-    pl_code code = job_run(bind_job(L, r), e);
-    if (code == PL_ERR_POOL) {
-        bind_collect(L);
-        code = job_run(bind_job(L, r), e);
-    }
-    bind_charge(L, r->model);
-    return code == PL_OK;
-}
-
-void bind_run(lua_State *L, int idx) {
+void bind_check_run(lua_State *L, int idx) {
     request *r = lua_touserdata(L, idx);
     pl_error e;
     idx = lua_absindex(L, idx);
-    if (run_job(L, r, &e)) return;
+    bind_charge(L, r->model);
+    if (job_state(bind_job(L, r)) != JOB_STUCK) return;
+    job_trouble(r->job, &e);
     lua_pushstring(L, e.message);
     bind_error_object(L, e.code);
     raise_with_progress(L, idx);
 }
 
-request *bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
-                       const bind_rows *rows, size_t n) {
+void bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
+                   const bind_rows *rows, size_t n) {
     model_handle *m = lua_touserdata(L, model_idx);
     request *r = bind_new_request(L, model_idx, REQUEST_TYPE);
     job_part one, *parts = &one;
@@ -107,9 +98,18 @@ request *bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle 
         parts[i] = (job_part){
             .node = bind_node(L, caches[i]), .first = rows[i].first, .count = rows[i].count};
     if (job_evaluate(bind_computing(L, m), want, parts, n, &r->job, &e) != PL_OK) bind_fail(L, &e);
+    job_set_priority(r->job, bind_priority(L));
     if (n > 1) lua_pop(L, 1);
-    if (!run_job(L, r, &e)) bind_fail(L, &e);
-    bind_job(L, r); /* telling the collector may have closed it */
+}
+
+request *bind_evaluated(lua_State *L, int idx) {
+    request *r = lua_touserdata(L, idx);
+    pl_error e;
+    bind_charge(L, r->model);
+    if (job_state(bind_job(L, r)) == JOB_STUCK) {
+        job_trouble(r->job, &e);
+        bind_fail(L, &e);
+    }
     return r;
 }
 
@@ -306,6 +306,7 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     }
 
     engine *g = bind_engine(L, m);
+    o.priority = bind_priority(L);
     o.cache = bind_node(L, base);
     o.input = input->ids.ids;
     o.n_input = input->ids.n;
@@ -482,14 +483,30 @@ static int generate_resumed(lua_State *L, int status, lua_KContext idx) {
     return generate_loop(L);
 }
 
+static int generate_waited(lua_State *L, int status, lua_KContext idx) {
+    (void)status;
+    bind_check_run(L, (int)idx);
+    return generate_loop(L);
+}
+
 static int generate_loop(lua_State *L) {
     request *r = lua_touserdata(L, 3);
     for (;;) {
         lua_settop(L, 3);
-        if (job_state(bind_job(L, r)) == JOB_WAITING) job_resume(r->job);
-        if (job_state(r->job) == JOB_RUNNING) bind_run(L, 3);
-        if (job_state(bind_job(L, r)) == JOB_DONE) break;
-        bind_after_on_token(L, 3, bind_call_on_token(L, 3, generate_resumed));
+        if (job_state(bind_job(L, r)) == JOB_WAITING) {
+            if (lua_getiuservalue(L, 3, REQUEST_ON_TOKEN) == LUA_TFUNCTION && !r->delivered) {
+                lua_pop(L, 1);
+                r->delivered = true;
+                bind_after_on_token(L, 3, bind_call_on_token(L, 3, generate_resumed));
+                continue;
+            }
+            lua_pop(L, 1);
+            job_resume(r->job);
+        }
+        r->delivered = false;
+        if (job_state(r->job) == JOB_DONE) break;
+        bind_wait(L, 3, generate_waited, 3);
+        bind_check_run(L, 3);
     }
     bind_push_tokens(L, 3);
     bind_push_cache(L, 3);

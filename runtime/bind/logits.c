@@ -31,10 +31,24 @@ void bind_push_logits(lua_State *L, request *r, size_t i) {
     luaL_setmetatable(L, LOGITS_TYPE);
 }
 
+/* The stack: the list, the caches, their handles, rows, results, model, request. */
+enum { OF_RESULTS = 5, OF_MODEL, OF_REQUEST };
+
+static int logits_of_waited(lua_State *L, int status, lua_KContext n) {
+    request *r = bind_evaluated(L, OF_REQUEST);
+    (void)status;
+    for (lua_Integer i = 1; i <= (lua_Integer)n; i++) {
+        bind_push_logits(L, r, (size_t)i - 1);
+        lua_rawseti(L, OF_RESULTS, i);
+    }
+    bind_close_request(r);
+    lua_settop(L, OF_RESULTS);
+    return 1;
+}
+
 /* perilune.logits { c1, c2, ... } --> list: after the last token of each, in one step */
 int bind_logits_of(lua_State *L) {
     lua_Integer n;
-    request *r;
     if (!lua_istable(L, 1))
         bind_arg_error(L, 1, "a list of caches expected, got %s", bind_describe(L, 1));
     lua_settop(L, 1);
@@ -67,14 +81,9 @@ int bind_logits_of(lua_State *L) {
     lua_rawgeti(L, 2, 1);
     lua_getiuservalue(L, -1, 1);
     lua_replace(L, -2); /* 6: the model */
-    r = bind_evaluate(L, 6, WANT_LOGITS, caches, rows, (size_t)n);
-    for (lua_Integer i = 1; i <= n; i++) {
-        bind_push_logits(L, r, (size_t)i - 1);
-        lua_rawseti(L, 5, i);
-    }
-    bind_close_request(r);
-    lua_settop(L, 5);
-    return 1;
+    bind_evaluate(L, OF_MODEL, WANT_LOGITS, caches, rows, (size_t)n);
+    bind_wait(L, OF_REQUEST, logits_of_waited, (lua_KContext)n);
+    return logits_of_waited(L, LUA_OK, (lua_KContext)n);
 }
 
 /* l[id], and the methods */

@@ -6,15 +6,11 @@
 #include "bind/bind.h"
 
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "gguf/types.h"
 #include "perilune_lua.h"
-
-#define DEMO_LEVELS 6 /* folders above the core's own that are searched for the bundled model */
 
 /* ---- the handle ---- */
 
@@ -48,7 +44,9 @@ static void close_model(model_handle *m) {
     while (m->requests != NULL) bind_close_request(m->requests);
     while (m->caches != NULL) bind_close_cache(m->caches);
     m->engine = NULL;
-    if (g != NULL) engine_close(g);
+    if (g == NULL) return;
+    if (m->loop != NULL) loop_remove(m->loop, g);
+    engine_close(g);
 }
 
 static int model_close(lua_State *L) {
@@ -92,33 +90,13 @@ static bool is_file(const char *path) {
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-/* Pushes the path of the bundled model: what PERILUNE_DEMO says, or what lies in the tree or beside
- * the installed program; nil when there is none. */
-static const char *push_demo_path(lua_State *L) {
-    static const char *const places[] = {"scripts/demo/demo.gguf", "share/perilune/demo.gguf"};
-    const char *given = getenv("PERILUNE_DEMO");
-    char folder[PATH_MAX];
-    if (given != NULL && *given != '\0') return lua_pushstring(L, given);
-    if (lua_getfield(L, LUA_REGISTRYINDEX, HOME_KEY) != LUA_TSTRING) return NULL;
-    snprintf(folder, sizeof folder, "%s", lua_tostring(L, -1));
-    for (int level = 0; level <= DEMO_LEVELS; level++) {
-        char *slash = strrchr(folder, '/');
-        for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
-            const char *path = lua_pushfstring(L, "%s/%s", folder, places[i]);
-            if (is_file(path)) return path;
-            lua_pop(L, 1);
-        }
-        if (slash == NULL) break;
-        *slash = '\0';
-    }
-    lua_pushnil(L);
-    return NULL;
-}
-
 int bind_model_path(lua_State *L, const char **path) {
+    char found[PATH_MAX];
     if (strcmp(*path, "demo") != 0 || is_file("demo")) return 0;
-    *path = push_demo_path(L); /* stays on the stack */
-    if (*path != NULL) return 0;
+    if (bundled_model(found, sizeof found)) {
+        *path = lua_pushstring(L, found); /* stays on the stack */
+        return 0;
+    }
     luaL_pushfail(L);
     lua_pushliteral(L, "demo: the bundled model was not found beside the program or its tree "
                        "(the environment variable PERILUNE_DEMO may name it)");
@@ -130,7 +108,7 @@ int bind_model_path(lua_State *L, const char **path) {
 int bind_load(lua_State *L) {
     static const char *const allowed[] = {
         "context", "threads", "kv_type", "cache_bytes", "state_interval", "deterministic", "mmap",
-        "preload", "repack", "vocab_only", "progress", NULL};
+        "preload", "repack", "vocab_only", "progress", "step_rows", "sequences", NULL};
     engine_options o = {.model.kv = KV_F16};
     bind_progress progress = {.L = L, .function = 4};
     bool shown = false; /* a host's own progress, which wants to know the end */
@@ -152,6 +130,8 @@ int bind_load(lua_State *L) {
             o.cache_bytes = (size_t)i;
         if (bind_integer_option(L, 2, "state_interval", 1, UINT32_MAX, &i))
             o.state_interval = (size_t)i;
+        if (bind_integer_option(L, 2, "step_rows", 1, STEP_ROWS_MAX, &i)) o.step_rows = (size_t)i;
+        if (bind_integer_option(L, 2, "sequences", 1, UINT32_MAX, &i)) o.sequences = (size_t)i;
         if (lua_getfield(L, 2, "kv_type") != LUA_TNIL) {
             const char *type = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
             if (!kv_type_named(type, &o.model.kv))
@@ -180,6 +160,7 @@ int bind_load(lua_State *L) {
     }
     luaL_checkstack(L, LUA_MINSTACK, NULL);
     code = engine_open(&o, &m->engine, &e);
+    if (code == PL_OK && (code = loop_add(bind_loop(L), m->engine, &e)) == PL_OK) m->loop = bind_loop(L);
     if (shown) {
         lua_pushvalue(L, 4);
         if (lua_pcall(L, 0, 0, 0) != LUA_OK) lua_pop(L, 1);

@@ -32,16 +32,10 @@ static int pulled(lua_State *L, int status, lua_KContext idx) {
     return hand_out(L, 2);
 }
 
-/* stream() --> id, piece; nil when it is over */
-static int stream_call(lua_State *L) {
-    request *r = check_stream(L, 1);
+static int stream_next(lua_State *L) {
+    request *r = lua_touserdata(L, 1);
     lua_settop(L, 1);
-    if (push_end(L, r)) return lua_pushnil(L), 1;
-    if (job_state(bind_job(L, r)) == JOB_WAITING && r->delivered) job_resume(r->job);
-    r->delivered = false;
-    if (job_state(r->job) == JOB_RUNNING) bind_run(L, 1);
     if (job_state(bind_job(L, r)) != JOB_WAITING) return lua_pushnil(L), 1;
-
     generate_token token = job_token(r->job);
     r->delivered = true;
     lua_pushinteger(L, token.id);                   /* 2 */
@@ -50,6 +44,24 @@ static int stream_call(lua_State *L) {
     lua_pop(L, 1);
     bind_job(L, r);
     return pulled(L, bind_call_on_token(L, 1, pulled), 1);
+}
+
+static int stream_waited(lua_State *L, int status, lua_KContext ctx) {
+    (void)status, (void)ctx;
+    if (push_end(L, lua_touserdata(L, 1))) return lua_pushnil(L), 1; /* closed meanwhile */
+    bind_check_run(L, 1);
+    return stream_next(L);
+}
+
+/* stream() --> id, piece; nil when it is over */
+static int stream_call(lua_State *L) {
+    request *r = check_stream(L, 1);
+    lua_settop(L, 1);
+    if (push_end(L, r)) return lua_pushnil(L), 1;
+    if (job_state(bind_job(L, r)) == JOB_WAITING && r->delivered) job_resume(r->job);
+    r->delivered = false;
+    bind_wait(L, 1, stream_waited, 0);
+    return stream_waited(L, LUA_OK, 0);
 }
 
 /* Ends it; its last words are kept in a table. */

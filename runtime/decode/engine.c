@@ -247,6 +247,13 @@ void job_retry(job *j) {
     if (j->status == JOB_STUCK) job_set_status(j, JOB_RUNNING);
 }
 
+void job_stop(job *j) {
+    if (j->status != JOB_RUNNING) return;
+    engine_forget(j->g, j);
+    j->failed = pl_fail(&j->error, PL_ERR_CANCELLED, "cancelled");
+    job_set_status(j, JOB_STUCK);
+}
+
 void engine_forget(engine *g, job *j) {
     bool any = false, had = false;
     if (g->stage == STAGE_NONE) return;

@@ -71,6 +71,8 @@ void job_set_priority(job *j, int priority);
 /* Runs steps, for all of the engine's jobs, until this one is no longer JOB_RUNNING. A job that was stuck is retried. On an
  * error the job is JOB_STUCK, as it was, and may be run again or closed; a generation's tokens so far are there. */
 pl_code job_run(job *j, pl_error *e);
+/* A running job is stuck, cancelled, until it is retried. Results that are under way are dropped. */
+void job_stop(job *j);
 /* Abandons what is under way. NULL is fine. */
 void job_close(job *j);
 

@@ -398,8 +398,7 @@ static void kv_store(const attention_shape *a, uint8_t *block, size_t slot, cons
 typedef struct {
     const attention_shape *a;
     size_t kv_head, group; /* query heads per key/value head */
-    const float *q;
-    size_t q_stride;
+    const attention_row *rows;
     float *max;     /* [n_rows * group]: the largest score of the span so far */
     float *records; /* [n_rows * group][record] */
     size_t record;
@@ -407,7 +406,7 @@ typedef struct {
 
 INLINE float *record_of(const query_set *s, size_t i) { return s->records + i * s->record; }
 INLINE const float *query_of(const query_set *s, size_t i) {
-    return s->q + i / s->group * s->q_stride + (s->kv_head * s->group + i % s->group) * s->a->d_k;
+    return s->rows[i / s->group].q + (s->kv_head * s->group + i % s->group) * s->a->d_k;
 }
 
 /* Asks for the line that lies as far on in the next tile as p does in this one: blocks lie anywhere, and the processor cannot
@@ -612,21 +611,47 @@ INLINE range meet(range seen, size_t first, size_t length) {
     return r;
 }
 
-static void attention(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos,
-                      size_t n_rows, size_t kv_head, const float *q, size_t q_stride, float *out,
-                      size_t out_stride, void *scratch) {
+/* Rows from the r-th on that see the same slots of tile t, in the same block, one after the other: where they end. */
+static size_t same_slots(const attention_row *rows, const range *seen, size_t n_rows, size_t r, size_t t, range slots) {
+    size_t end = r + 1;
+    for (; end < n_rows; end++) {
+        range other = meet(seen[end], t, KV_TILE);
+        if (other.begin != slots.begin || other.end != slots.end ||
+            rows[end].blocks[t / KV_TILE] != rows[r].blocks[t / KV_TILE])
+            break;
+    }
+    return end;
+}
+
+static void attend_all(const query_set *s, const range *seen, size_t n_rows, size_t t) {
+    for (size_t r = 0, end; r < n_rows; r = end) {
+        range slots = meet(seen[r], t, KV_TILE);
+        end = r + 1;
+        if (slots.begin >= slots.end) continue;
+        end = same_slots(s->rows, seen, n_rows, r, t, slots);
+        const uint8_t *const *block = &s->rows[r].blocks[t / KV_TILE];
+        uintptr_t ahead = seen[r].end > t + KV_TILE ? (uintptr_t)block[1] - (uintptr_t)block[0] : 0;
+        (s->a->type == KV_F32   ? attend_tile_f32
+         : s->a->type == KV_F16 ? attend_tile_f16
+                                : attend_tile_q8_0)(s, *block, r * s->group, end * s->group, slots.begin, slots.end, ahead);
+    }
+}
+
+static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows, size_t kv_head, void *scratch) {
     query_set s = {.a = a,
                    .kv_head = kv_head,
                    .group = a->n_head / a->n_head_kv,
-                   .q = q,
-                   .q_stride = q_stride,
+                   .rows = rows,
                    .max = scratch,
                    .records = (float *)scratch + query_maxima_floats(a->n_head / a->n_head_kv),
                    .record = query_floats(a->d_v)};
-    size_t value_floats = query_value_floats(a->d_v);
+    size_t value_floats = query_value_floats(a->d_v), first = SIZE_MAX, last = 0;
     range seen[ATTENTION_ROWS];
-    for (size_t r = 0; r < n_rows; r++)
-        seen[r] = (range){visible_begin(a, pos[r]), (size_t)pos[r] + 1};
+    for (size_t r = 0; r < n_rows; r++) {
+        seen[r] = (range){visible_begin(a, rows[r].pos), (size_t)rows[r].pos + 1};
+        if (seen[r].begin < first) first = seen[r].begin;
+        if (seen[r].end > last) last = seen[r].end;
+    }
     for (size_t i = 0; i < n_rows * s.group; i++) {
         float *record = record_of(&s, i);
         record[QUERY_TOTAL_MAX] = -INFINITY;
@@ -634,33 +659,14 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
         memset(record + QUERY_VALUES + value_floats, 0, value_floats * sizeof(float));
     }
 
-    size_t last = seen[n_rows - 1].end;
-    for (size_t span = seen[0].begin / KV_SPAN * KV_SPAN; span < last; span += KV_SPAN) {
+    for (size_t span = first / KV_SPAN * KV_SPAN; span < last; span += KV_SPAN) {
         for (size_t i = 0; i < n_rows * s.group; i++) {
             float *record = record_of(&s, i);
             s.max[i] = -INFINITY;
             v_store(record + QUERY_SUM, v_zero());
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
         }
-        for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) {
-            uintptr_t ahead = 0;
-            if (t + KV_TILE < last && t >= seen[0].begin)
-                ahead = (uintptr_t)blocks[t / KV_TILE + 1] - (uintptr_t)blocks[t / KV_TILE];
-            for (size_t r = 0, r_end; r < n_rows;
-                 r = r_end) { /* rows that see the same slots, together */
-                range slots = meet(seen[r], t, KV_TILE), other;
-                for (r_end = r + 1; r_end < n_rows; r_end++) {
-                    other = meet(seen[r_end], t, KV_TILE);
-                    if (other.begin != slots.begin || other.end != slots.end) break;
-                }
-                if (slots.begin >= slots.end) continue;
-                (a->type == KV_F32   ? attend_tile_f32
-                 : a->type == KV_F16 ? attend_tile_f16
-                                     : attend_tile_q8_0)(&s, blocks[t / KV_TILE], r * s.group,
-                                                         r_end * s.group, slots.begin, slots.end, ahead);
-                ahead = 0;
-            }
-        }
+        for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) attend_all(&s, seen, n_rows, t);
         for (size_t r = 0; r < n_rows; r++) {
             range part = meet(seen[r], span, KV_SPAN);
             if (part.begin >= part.end) continue;
@@ -672,7 +678,7 @@ static void attention(const attention_shape *a, const uint8_t *const *blocks, co
     for (size_t i = 0; i < n_rows * s.group; i++) {
         float *record = record_of(&s, i), *total = record + QUERY_VALUES + value_floats;
         size_t head = kv_head * s.group + i % s.group;
-        float *to = out + i / s.group * out_stride + head * a->d_v;
+        float *to = rows[i / s.group].out + head * a->d_v;
         if (a->sinks) { /* as a span of its own, whose values are zeros */
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
             merge_span(a->d_v, record, a->sinks[head], 1);

@@ -87,6 +87,10 @@ void kv_clear(const attention_shape *a, uint8_t *block, size_t slot);
 
 /* ---- the table ---- */
 
+/* A row of a sequence: blocks[i] holds positions 32 i ... of it; keys and values of all positions up to the row's own are
+ * there, those that the window hides aside. q [n_head][d_k], out [n_head][d_v]. */
+typedef struct { const uint8_t *const *blocks; uint32_t pos; const float *q; float *out; } attention_row;
+
 typedef struct kernels kernels;
 struct kernels {
     const char *name; /* "scalar", "avx2", "avxvnni", "avx512", "neon" */
@@ -124,11 +128,9 @@ struct kernels {
     /* Puts one row's k [n_head_kv][d_k] and v [n_head_kv][d_v] into slot `slot` of a block. */
     void (*kv_store)(const attention_shape *a, uint8_t *block, size_t slot, const float *k, const float *v);
 
-    /* Attention of n_rows rows of one sequence and one key/value head. pos is ascending; q and out are
-     * [n_rows][n_head][d_k or d_v] with the given row strides in floats; blocks[i] holds positions 32 i ...;
-     * scratch: attention_scratch(a) bytes, MEM_ALIGN-aligned. Keys and values of all positions up to each row's own are there. */
-    void (*attention)(const attention_shape *a, const uint8_t *const *blocks, const uint32_t *pos, size_t n_rows,
-                      size_t kv_head, const float *q, size_t q_stride, float *out, size_t out_stride, void *scratch);
+    /* Attention of n_rows rows, up to ATTENTION_ROWS, and one key/value head; scratch: attention_scratch(a) bytes,
+     * MEM_ALIGN-aligned. Rows may be of several sequences: neighbours that share a block read it together. */
+    void (*attention)(const attention_shape *a, const attention_row *rows, size_t n_rows, size_t kv_head, void *scratch);
 
     /* One token of one head of a recurrent layer. Its state lies as [n_k][n_v] (a vector lane is a value); it is read
      * from `in` (NULL: zeros) and written to `out`, which may be `in`.

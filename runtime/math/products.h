@@ -20,6 +20,7 @@ typedef struct {
     float *y;           /* [rows][y_stride], at the tile's first output */
     size_t n_in, x_stride, y_stride, n_out; /* n_out: outputs to be stored of each vector, VL at most */
     size_t group_bytes; /* from group to group */
+    const uint8_t *next; size_t next_step; /* what is asked for meanwhile: so many bytes with each block; 0: nothing */
 } operands;
 
 /* ---- quantized weights ---- */
@@ -184,6 +185,11 @@ INLINE void prefetch(const uint8_t *p, size_t n) {
     for (size_t i = 0; i < n; i += 64) __builtin_prefetch((const void *)((uintptr_t)p + PREFETCH_AHEAD + i));
 }
 
+/* With a few rows, the weights that come next are asked for while these are in use: each tile of rows asks for its share. */
+INLINE void ask_for_next(const operands *t, size_t block) {
+    for (size_t i = 0; i < t->next_step; i += 64) __builtin_prefetch((const void *)((uintptr_t)t->next + block * t->next_step + i), 0, 2);
+}
+
 INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
     UNROLL
     for (size_t r = 0; r < n_r; r++) {
@@ -192,8 +198,8 @@ INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
     }
 }
 
-/* n_g vectors of outputs, of neighbouring groups, of n_r rows (both are constants wherever this is inlined). */
-INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, operands t) {
+/* n_g vectors of outputs, of neighbouring groups, of n_r rows; ask: for t.next (constants wherever this is inlined). */
+INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, bool ask, operands t) {
     const packed_layout l = packed_layout_of(type);
     const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
     const uint8_t *block = t.w, *x = t.x;
@@ -211,6 +217,7 @@ INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, operands t) {
             d[g] = l.exponents ? v_load_e8m0(of_group + t.lane) : v_load_f16(of_group + 2 * t.lane);
             if (l.halves == 2) m[g] = v_load_f16(of_group + 2 * (PACKED_ROWS + t.lane));
         }
+        if (ask) ask_for_next(&t, b);
         for (size_t first = 0; first < n_parts; first += together) {
             UNROLL
             for (size_t k = 0; k < together; k++, x += sizeof(act_block)) {
@@ -313,16 +320,17 @@ INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, siz
 
 /* ---- tiles ---- */
 
-/* Rows of outputs whose weights are in the nearest cache by then. */
-INLINE void block_rows(weight_type type, size_t n_g, size_t n_rows, operands t) {
+INLINE void block_rows(weight_type type, size_t n_g, bool ask, size_t n_rows, operands t) {
     const size_t most = tile_rows(type);
+    if (ask) t.next_step = t.next_step * most / (n_rows + most - 1) + 1;
     for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
         size_t left = n_rows - r;
         step = left >= most ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-        if (step == most) block_tile(type, n_g, tile_rows(type), t);
-        else if (step == 4) block_tile(type, n_g, 4, t);
-        else if (step == 2) block_tile(type, n_g, 2, t);
-        else block_tile(type, n_g, 1, t);
+        if (step == most) block_tile(type, n_g, tile_rows(type), ask, t);
+        else if (step == 4) block_tile(type, n_g, 4, ask, t);
+        else if (step == 2) block_tile(type, n_g, 2, ask, t);
+        else block_tile(type, n_g, 1, false, t);
+        if (ask) t.next += t.next_step * (t.n_in / packed_layout_of(type).inputs);
     }
 }
 
@@ -336,20 +344,25 @@ INLINE void float_rows(weight_type type, size_t n_g, size_t n_rows, operands t, 
     }
 }
 
-/* Groups are taken in bunches that stay in the second-level cache while rows pass by, and rows in the order of tiles, which
- * stay in the first-level one while a bunch passes by. */
+/* Of many rows, groups are taken in bunches that stay in the second-level cache while rows pass by, and rows in the order of
+ * tiles, which stay in the first-level one while a bunch passes by. A few rows pass by each tile's outputs, while the next
+ * tile's weights come from memory. */
 #define BUNCH_BYTES ((size_t)384 << 10)
+#define FEW_ROWS 32
 
 INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_rows) {
-    size_t bunch = BUNCH_BYTES / (all.group_bytes + 1) / TILE_VECTORS * TILE_VECTORS * PACKED_ROWS, tile = tile_rows(type);
+    const size_t wide = tile_vectors(type) * VL, blocks = all.n_in / packed_layout_of(type).inputs;
+    bool few = n_rows <= FEW_ROWS;
+    size_t bunch = BUNCH_BYTES / (all.group_bytes + 1) / TILE_VECTORS * TILE_VECTORS * PACKED_ROWS;
+    size_t tile = few ? n_rows : tile_rows(type);
     if (bunch == 0) bunch = TILE_VECTORS * PACKED_ROWS;
-    if (n_rows == 1) bunch = n_out;
+    if (few) bunch = n_out;
     for (size_t begin = 0; begin < n_out; begin += bunch) {
         size_t end = n_out - begin < bunch ? n_out : begin + bunch;
         for (size_t r = 0; r < n_rows; r += tile) {
             size_t rows = n_rows - r < tile ? n_rows - r : tile;
             for (size_t o = begin, n_g; o < end; o += n_g * VL) {
-                n_g = rows > 1 && end - o >= tile_vectors(type) * VL ? tile_vectors(type) : 1;
+                n_g = rows > 1 && end - o >= wide ? tile_vectors(type) : 1;
                 operands t = all;
                 t.w += o / PACKED_ROWS * all.group_bytes;
                 t.lane = o % PACKED_ROWS;
@@ -359,8 +372,15 @@ INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_ro
                 if (ROW_VECTORS > 1 && rows == 1 && t.lane == 0 && end - o >= PACKED_ROWS) {
                     n_g = ROW_VECTORS;
                     row_tile(type, t);
-                } else if (n_g > 1) block_rows(type, tile_vectors(type), rows, t);
-                else block_rows(type, 1, rows, t);
+                } else if (few && n_g * VL == wide && rows > 1) { /* what lies beyond the matrix is never touched */
+                    t.next = t.w + n_g * all.group_bytes + t.lane * all.group_bytes / PACKED_ROWS; /* this vector's share */
+                    t.next_step = n_g * all.group_bytes * VL / PACKED_ROWS / blocks;
+                    block_rows(type, tile_vectors(type), true, rows, t);
+                } else if (n_g > 1) {
+                    block_rows(type, tile_vectors(type), false, rows, t);
+                } else {
+                    block_rows(type, 1, false, rows, t);
+                }
             }
         }
     }

@@ -69,12 +69,13 @@ static void attend(const step *f, const layer *l, size_t group, size_t kv_head, 
     forward_scratch *s = f->s;
     row_group g = s->groups[group];
     size_t Q = q_width(l), O = o_width(l);
-    uint32_t position[ATTENTION_ROWS];
-    for (size_t i = 0; i < g.count; i++) position[i] = f->b->rows[g.first + i].position;
-    f->m->math->attention(&l->attention,
-                          (const uint8_t *const *)f->b->tables[f->b->rows[g.first].sequence],
-                          position, g.count, kv_head, s->q + g.first * Q, Q, s->att + g.first * O,
-                          O, s->attention + member * s->attention_bytes);
+    attention_row rows[ATTENTION_ROWS];
+    for (size_t i = 0; i < g.count; i++) {
+        size_t r = s->order[g.first + i];
+        const batch_row *row = &f->b->rows[r];
+        rows[i] = (attention_row){(const uint8_t *const *)f->b->tables[row->sequence], row->position, s->q + r * Q, s->att + r * O};
+    }
+    f->m->math->attention(&l->attention, rows, g.count, kv_head, s->attention + member * s->attention_bytes);
 }
 
 /* y = Wo attention(Wq h, keys, values) */

@@ -209,20 +209,36 @@ static void link_chains(forward_scratch *s, const batch *b) {
     }
 }
 
-/* Neighbouring rows of one sequence, ATTENTION_ROWS at most. */
-static void group_rows(forward_scratch *s, const batch *b) {
+static const uint8_t *first_block(const batch *b, size_t row) { return b->tables[b->rows[row].sequence][0]; }
+
+/* Rows whose sequences have their first block in common, ATTENTION_ROWS at most, attend together; fewer, where there would not
+ * be work for all members. */
+static void group_rows(const model *m, forward_scratch *s, const batch *b) {
+    size_t n = b->n_rows, most = n * m->hp.n_head_kv / (2 * team_size(m->workers));
+    most = most < 1 ? 1 : most < ATTENTION_ROWS ? most : ATTENTION_ROWS;
+    size_t left = 0;
+    for (size_t r = 0; r < n; r++) s->order[r] = (uint32_t)r;
+    for (size_t at = 0; at < n; at += left) { /* brings those with the same first block as `at` up to it, in their order */
+        const uint8_t *block = first_block(b, s->order[at]);
+        left = 1;
+        for (size_t i = at + 1; i < n; i++) {
+            uint32_t row = s->order[i];
+            if (first_block(b, row) != block) continue;
+            if (i > at + left) memmove(&s->order[at + left + 1], &s->order[at + left], (i - at - left) * sizeof row);
+            s->order[at + left++] = row;
+        }
+    }
     s->n_groups = 0;
-    for (size_t r = 0; r < b->n_rows; r++) {
+    for (size_t i = 0; i < n; i++) {
         row_group *g = s->n_groups ? &s->groups[s->n_groups - 1] : NULL;
-        if (g && g->count < ATTENTION_ROWS && b->rows[g->first].sequence == b->rows[r].sequence)
-            g->count++;
-        else s->groups[s->n_groups++] = (row_group){r, 1};
+        if (g && g->count < most && first_block(b, s->order[g->first]) == first_block(b, s->order[i])) g->count++;
+        else s->groups[s->n_groups++] = (row_group){i, 1};
     }
 }
 
 pl_code forward_run(const model *m, forward_scratch *s, const batch *b, pl_error *e) {
     step f = {.m = m, .s = s, .b = b};
-    group_rows(s, b);
+    group_rows(m, s, b);
     link_chains(s, b);
     team_run(m->workers, run_step, &f);
     return atomic_load(&f.abandoned) ? pl_fail(e, PL_ERR_CANCELLED, "cancelled") : PL_OK;

@@ -1,7 +1,9 @@
 /* model.c: loading and letting go of a model; what its caches look like; its fingerprint. */
 #include "model/model.h"
 
+#include <pthread.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/checked.h"
 #include "base/hash.h"
@@ -58,20 +60,7 @@ static pl_code load(const model_options *o, model *m, pl_error *e) {
     return o->no_preload ? PL_OK : weights_load(m, o, e);
 }
 
-pl_code model_load(const model_options *o, model **out, pl_error *e) {
-    model *m = mem_zalloc(sizeof *m);
-    if (!m) return pl_fail(e, PL_ERR_MEMORY, "no memory for a model");
-    pl_code rc = load(o, m, e);
-    if (rc) {
-        model_free(m);
-        return rc;
-    }
-    *out = m;
-    return PL_OK;
-}
-
-void model_free(model *m) {
-    if (!m) return;
+static void unload(model *m) {
     team_close(m->workers);
     for (size_t k = 0; k < LAYER_KINDS; k++) mem_free(m->rope[k].freq);
     weights_free(m->owned);
@@ -80,6 +69,80 @@ void model_free(model *m) {
     tokenizer_free(m->tok);
     gguf_close(m->file);
     mem_free(m);
+}
+
+/* ---- one model for all who load it ---- */
+
+/* What makes two loadings the same: the file, as the system knows it, and the options that a model depends on. */
+typedef struct { dev_t device; ino_t inode; off_t size; struct timespec written, changed; model_options o; } identity;
+
+typedef struct shared_model { struct shared_model *next; model *m; identity id; size_t refs; } shared_model;
+
+/* All models that are loaded; held through a loading too, whose progress function may load another. */
+static shared_model *loaded;
+static pthread_mutex_t loading = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+
+static bool identify(const model_options *o, identity *id) {
+    struct stat s;
+    if (stat(o->path, &s)) return false;
+    *id = (identity){s.st_dev, s.st_ino, s.st_size, s.st_mtim, s.st_ctim, *o};
+    return true;
+}
+
+static bool same_time(const struct timespec *a, const struct timespec *b) {
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+static bool same_model(const identity *a, const identity *b) {
+    const model_options *x = &a->o, *y = &b->o;
+    bool isa = x->isa == y->isa || (x->isa && y->isa && strcmp(x->isa, y->isa) == 0);
+    return a->device == b->device && a->inode == b->inode && a->size == b->size && same_time(&a->written, &b->written) &&
+           same_time(&a->changed, &b->changed) && isa && x->context == y->context && x->threads == y->threads && x->kv == y->kv &&
+           x->no_map == y->no_map && x->no_pack == y->no_pack && x->no_preload == y->no_preload && x->vocab_only == y->vocab_only;
+}
+
+static pl_code load_new(const model_options *o, const identity *id, model **out, pl_error *e) {
+    shared_model *s = mem_zalloc(sizeof *s);
+    model *m = mem_zalloc(sizeof *m);
+    pl_code rc = s && m ? load(o, m, e) : pl_fail(e, PL_ERR_MEMORY, "no memory for a model");
+    if (rc) {
+        if (m) unload(m);
+        mem_free(s);
+        return rc;
+    }
+    *s = (shared_model){.next = loaded, .m = m, .id = *id, .refs = 1};
+    s->id.o.isa = m->math->name;
+    s->id.o.path = NULL;
+    loaded = s;
+    *out = m;
+    return PL_OK;
+}
+
+pl_code model_load(const model_options *o, model **out, pl_error *e) {
+    identity id = {0};
+    pl_code rc = PL_OK;
+    bool known = identify(o, &id);
+    if (!id.o.isa) id.o.isa = kernels_best()->name;
+    pthread_mutex_lock(&loading);
+    shared_model *s = known ? loaded : NULL;
+    while (s && !same_model(&s->id, &id)) s = s->next;
+    if (s) s->refs++, *out = s->m;
+    else rc = load_new(o, &id, out, e);
+    pthread_mutex_unlock(&loading);
+    return rc;
+}
+
+void model_free(model *m) {
+    shared_model *s, **at = &loaded;
+    if (!m) return;
+    pthread_mutex_lock(&loading);
+    while ((s = *at)->m != m) at = &s->next;
+    bool last = --s->refs == 0;
+    if (last) *at = s->next;
+    pthread_mutex_unlock(&loading);
+    if (!last) return;
+    mem_free(s);
+    unload(m);
 }
 
 layer_census model_count_layers(const model *m) {

@@ -205,11 +205,17 @@ typedef struct {
     uint8_t *packed;            /* all matrices, as the kernels read them; NULL: they are packed when they are used */
     size_t packed_bytes;
     struct owned *owned;        /* a list: the vectors (norms, biases) as floats, tables of experts */
-    uint64_t fingerprint;       /* 0: not computed yet */
+    _Atomic uint64_t fingerprint; /* 0: not computed yet */
 } model;
 
+/* From any thread. The same file loaded with the same options is one model, as long as somebody holds it: each loading is given
+ * back with model_free. */
 pl_code model_load(const model_options *o, model **out, pl_error *e);
 void model_free(model *m);      /* NULL is fine */
+
+/* Where the bundled model lies: what the environment variable PERILUNE_DEMO says, or in the tree or installed beside the file
+ * that this code was loaded from. False: nowhere. */
+bool bundled_model(char *path, size_t room);
 
 /* Over all weights and hyper-parameters (XXH64), computed when first asked for: what a cache file
  * must match. */

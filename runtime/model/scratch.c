@@ -19,10 +19,11 @@ forward_scratch *forward_scratch_new(void) { return mem_zalloc(sizeof(forward_sc
 
 static void free_rows(forward_scratch *s) {
     void *all[] = {s->blocks, s->x, s->h, s->y, s->per_layer, s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act,
-                   s->groups, s->choices, s->expert_groups, s->place_expert, s->chains, s->chain_of};
+                   s->order, s->groups, s->choices, s->expert_groups, s->place_expert, s->chains, s->chain_of};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     s->blocks = s->act = NULL;
     s->x = s->h = s->y = s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer = s->per_layer_token = NULL;
+    s->order = NULL;
     s->groups = NULL;
     s->choices = NULL;
     s->expert_groups = NULL;
@@ -140,7 +141,8 @@ static bool reserve_blocks(const model *m, forward_scratch *s, const widths *w, 
 }
 
 static bool reserve_lists(const model *m, forward_scratch *s, size_t n, size_t places) {
-    return take(&s->groups, n, 1, sizeof *s->groups) && take(&s->choices, places, 1, sizeof *s->choices) &&
+    return take(&s->order, n, 1, sizeof *s->order) && take(&s->groups, n, 1, sizeof *s->groups) &&
+           take(&s->choices, places, 1, sizeof *s->choices) &&
            take(&s->place_expert, places, 1, sizeof *s->place_expert) &&
            take(&s->expert_groups, m->hp.n_expert, 1, sizeof *s->expert_groups) &&
            take(&s->chains, n, 1, sizeof *s->chains) && take(&s->chain_of, n, 1, sizeof *s->chain_of);

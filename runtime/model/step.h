@@ -11,7 +11,7 @@
 
 #include "model/forward.h"
 
-/* Rows of one sequence that attend together. */
+/* Rows that attend together, in the order of forward_scratch.order: of one sequence, or of several that share their beginning. */
 typedef struct { size_t first, count; } row_group;
 
 /* A token's way through one expert; and all of them, sorted by expert: a group of rows for each that was chosen. */
@@ -41,6 +41,7 @@ struct forward_scratch {
     size_t attention_bytes;
     uint8_t *group;     /* [members][group_bytes]: rows that are packed when they are used */
     size_t group_bytes;
+    uint32_t *order;    /* [R]: rows, those that share their first block side by side */
     row_group *groups;  /* [R] */
     size_t n_groups;
 

@@ -21,13 +21,14 @@ typedef struct {
 
 static double seconds_per_row(const bench *b, size_t rows) {
     double s[REPEATS];
-    uint32_t pos[ATTENTION_ROWS];
-    for (size_t i = 0; i < rows; i++) pos[i] = (uint32_t)(POSITIONS - rows + i);
+    attention_row row[ATTENTION_ROWS];
+    for (size_t i = 0; i < rows; i++)
+        row[i] = (attention_row){b->blocks, (uint32_t)(POSITIONS - rows + i), b->q + i * HEADS * SIZE, b->out + i * HEADS * SIZE};
     for (size_t i = 0; i < REPEATS; i++) {
         double start = bench_now();
         for (size_t l = 0; l < LAYERS; l++)
             for (size_t h = 0; h < KV_HEADS; h++)
-                b->k->attention(&b->shape[l], b->blocks, pos, rows, h, b->q, HEADS * SIZE, b->out, HEADS * SIZE, b->scratch);
+                b->k->attention(&b->shape[l], row, rows, h, b->scratch);
         s[i] = (bench_now() - start) / (double)(LAYERS * rows);
     }
     return bench_median(s, REPEATS);

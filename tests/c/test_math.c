@@ -863,6 +863,7 @@ static void test_a_q8_0_group_that_is_not_finite_is_nan_and_its_neighbours_are_n
 typedef struct {
     attention_shape a;
     size_t n_pos;
+    size_t block_bytes;
     uint8_t *blocks[MAX_BLOCKS];
 } sequence;
 
@@ -871,6 +872,7 @@ static sequence make_sequence(const kernels *k, attention_shape a, size_t n_pos)
     s.a.k_offset = 128;
     s.a.v_offset = (128 + a.n_head_kv * kv_head_bytes(a.type, a.d_k) + 63) & ~(size_t)63;
     size_t bytes = s.a.v_offset + a.n_head_kv * kv_head_bytes(a.type, a.d_v);
+    s.block_bytes = bytes;
     float *k_row = take(a.n_head_kv * a.d_k * sizeof *k_row),
           *v_row = take(a.n_head_kv * a.d_v * sizeof *v_row);
     for (size_t p = 0; p < n_pos; p++) {
@@ -944,7 +946,7 @@ static void check_attention(const kernels *k, const sequence *s, size_t pos, siz
 
 /* Attention of rows at pos[0..n_rows) over all heads. Blocks that no row sees are not in the table
  * at all. */
-static void attend(const kernels *k, const sequence *s, const uint32_t *pos, size_t n_rows,
+static void attend(const kernels *k, const sequence *s, const uint32_t *pos, size_t n_rows, bool forked,
                    const float *q, float *out) {
     const attention_shape *a = &s->a;
     size_t scratch_bytes = attention_scratch(a), first = 0, last = pos[n_rows - 1] / 32;
@@ -958,11 +960,26 @@ static void attend(const kernels *k, const sequence *s, const uint32_t *pos, siz
         }
     }
     void *scratch = take_aligned(scratch_bytes);
+    attention_row rows[ATTENTION_ROWS];
+    for (size_t r = 0; r < n_rows; r++)
+        rows[r] = (attention_row){blocks, pos[r], q + r * a->n_head * a->d_k, out + r * a->n_head * a->d_v};
+    /* Some rows are of a sequence that shares this one's beginning, up to a block; the rest are copies. */
+    const uint8_t **fork = take((last + 1) * sizeof *fork);
+    size_t shared = random_below(last + 2), bytes = s->block_bytes;
+    for (size_t i = 0; i <= last; i++) {
+        uint8_t *copy = blocks[i] && i >= shared ? take(bytes) : NULL;
+        if (copy) memcpy(copy, blocks[i], bytes);
+        fork[i] = copy ? copy : blocks[i];
+    }
+    for (size_t r = 0; r < n_rows; r++)
+        if (forked && random_below(2)) rows[r].blocks = fork;
     for (size_t h = 0; h < a->n_head_kv; h++) {
         memset(scratch, 0xff, scratch_bytes);
-        k->attention(a, blocks, pos, n_rows, h, q, a->n_head * a->d_k, out, a->n_head * a->d_v,
-                     scratch);
+        k->attention(a, rows, n_rows, h, scratch);
     }
+    for (size_t i = 0; i <= last; i++)
+        if (fork[i] != blocks[i]) free((void *)(uintptr_t)fork[i]);
+    free(fork);
     free(scratch);
     free(blocks);
 }
@@ -973,18 +990,18 @@ static void check_rows(const kernels *k, const sequence *s, const uint32_t *pos,
     float *q = random_floats(n_rows * q_row), *one = take(n_rows * out_row * sizeof *one);
     float *together = take(n_rows * out_row * sizeof *together);
     for (size_t r = 0; r < n_rows; r++) {
-        attend(k, s, pos + r, 1, q + r * q_row, one + r * out_row);
+        attend(k, s, pos + r, 1, false, q + r * q_row, one + r * out_row);
         for (size_t h = 0; h < s->a.n_head; h++)
             check_attention(k, s, pos[r], h, q + r * q_row + h * s->a.d_k,
                             one + r * out_row + h * s->a.d_v);
     }
-    attend(k, s, pos, n_rows, q, together);
+    attend(k, s, pos, n_rows, false, q, together);
     check_bits(k, "attention, rows together", together, one, n_rows * out_row);
     size_t cut = 1 + random_below(n_rows);
     memset(together, 0, n_rows * out_row * sizeof *together);
-    attend(k, s, pos, cut, q, together);
+    attend(k, s, pos, cut, true, q, together);
     if (cut < n_rows)
-        attend(k, s, pos + cut, n_rows - cut, q + cut * q_row, together + cut * out_row);
+        attend(k, s, pos + cut, n_rows - cut, true, q + cut * q_row, together + cut * out_row);
     check_bits(k, "attention, rows in two parts", together, one, n_rows * out_row);
     free(q);
     free(one);
@@ -1080,12 +1097,12 @@ static void test_positions_that_are_not_seen_do_not_touch_a_bit(void **unused) {
                   *before = take(a.n_head * a.d_v * sizeof *before);
             float *after = take(a.n_head * a.d_v * sizeof *after), huge[512];
             uint32_t pos = 37; /* sees 18..37 */
-            attend(k, &s, &pos, 1, q, before);
+            attend(k, &s, &pos, 1, false, q, before);
             for (size_t j = 0; j < COUNT(huge); j++) huge[j] = j & 1 ? 30000.0f : -30000.0f;
             assert_true(a.n_head_kv * a.d_k <= COUNT(huge) && a.n_head_kv * a.d_v <= COUNT(huge));
             for (size_t p = 0; p < 64; p++)
                 if (p < 18 || p > 37) k->kv_store(&s.a, s.blocks[p / 32], p % 32, huge, huge);
-            attend(k, &s, &pos, 1, q, after);
+            attend(k, &s, &pos, 1, false, q, after);
             check_bits(k, "attention beside other positions", after, before, a.n_head * a.d_v);
             free_sequence(&s);
             free(q);
@@ -1108,14 +1125,14 @@ test_attention_to_equal_keys_is_the_mean_and_to_one_position_is_its_value(void *
             for (size_t i = 0; i < 4; i++) value[i] = (float)p;
             k->kv_store(&s.a, s.blocks[p / 32], p % 32, zero, value);
         }
-        attend(k, &s, &pos, 1, q, out);
+        attend(k, &s, &pos, 1, false, q, out);
         for (size_t i = 0; i < 4; i++) assert_true(out[i] == 31.5f);
         pos = 0;
-        attend(k, &s, &pos, 1, q, out);
+        attend(k, &s, &pos, 1, false, q, out);
         for (size_t i = 0; i < 4; i++) assert_true(out[i] == 0.0f);
         s.a.window = 1;
         pos = 37;
-        attend(k, &s, &pos, 1, q, out);
+        attend(k, &s, &pos, 1, false, q, out);
         for (size_t i = 0; i < 4; i++) assert_true(out[i] == 37.0f);
         free_sequence(&s);
     }
@@ -1136,7 +1153,7 @@ static void test_attention_with_extreme_scores_and_queries_that_are_not_finite(v
             }
             q[0] = q[2] = 1000;
             q[1] = q[3] = 0;
-            attend(k, &s, pos, 2, q, out);
+            attend(k, &s, pos, 2, false, q, out);
             float value[] = {(float)stored(&s, 20, 0, 0, false), (float)stored(&s, 20, 0, 1, false)};
             for (size_t i = 0; i < 4; i++) assert_true(out[i] == value[i % 2]);
             static const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX};
@@ -1144,7 +1161,7 @@ static void test_attention_with_extreme_scores_and_queries_that_are_not_finite(v
                 q[0] = bad[b];
                 q[1] = 1e-40f;
                 memset(out, 0, sizeof out);
-                attend(k, &s, pos, 2, q, out);
+                attend(k, &s, pos, 2, false, q, out);
                 assert_true(isnan(out[0]) || out[0] == value[0]);
                 if (isnan(q[0])) assert_true(isnan(out[0]) && isnan(out[1]));
                 assert_true(out[2] == value[0] && out[3] == value[1]);

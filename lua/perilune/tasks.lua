@@ -1,0 +1,100 @@
+-- tasks: what is built on perilune.spawn: several at once, over a list, the first of several; and coroutines through which a
+-- task can wait. The core suspends and resumes (runtime/bind/task.c).
+
+local core = require "perilune.core"
+
+local M = {}
+
+local function cancel_all(tasks)
+  for _, task in pairs(tasks) do task:cancel() end
+end
+
+-- Waits until all tasks of the list are done; if one fails, or something else is raised here, the rest is cancelled.
+local function join_all(tasks)
+  local _ <close> = setmetatable({}, {__close = function(_, err)
+    if err ~= nil then cancel_all(tasks) end
+  end})
+  local open = table.move(tasks, 1, #tasks, 1, {})
+  while #open > 0 do
+    local task = table.remove(open, core.any(open))
+    if task.status ~= "done" then task:join() end -- raises
+  end
+end
+
+--- Calls the functions side by side; their first results, in the same order. The first error cancels the rest and is raised.
+---@param functions (fun(): any)[]
+---@return any[]
+function M.parallel(functions)
+  local tasks, results = {}, {}
+  for i, f in ipairs(functions) do tasks[i] = core.spawn(f) end
+  join_all(tasks)
+  for i, task in ipairs(tasks) do results[i] = task:join() end
+  return results
+end
+
+--- Calls fn(item, i) for every item of a list, or fn(i, i) for 1 to n, side by side, at most `limit` at a time; the first
+--- results, in order. The first error cancels the rest and is raised.
+---@param list any[] | integer
+---@param fn fun(item: any, i: integer): any
+---@param options? {limit?: integer}
+---@return any[]
+function M.map(list, fn, options)
+  for key in pairs(options or {}) do
+    if key ~= "limit" then error(("map: unknown option '%s': limit is allowed"):format(key), 2) end
+  end
+  local n = math.type(list) == "integer" and list or #list
+  local limit = options and options.limit or n
+  if math.type(limit) ~= "integer" or (limit < 1 and n > 0) then
+    error(("map: option 'limit' is %s: a whole number of at least 1 is allowed"):format(tostring(limit)), 2)
+  end
+  local results, next_item = {}, 0
+  local function work()
+    while next_item < n do
+      next_item = next_item + 1
+      local i = next_item
+      if type(list) == "table" then results[i] = fn(list[i], i) else results[i] = fn(i, i) end
+    end
+  end
+  local tasks = {}
+  for i = 1, math.min(limit, n) do tasks[i] = core.spawn(work) end
+  join_all(tasks)
+  return results
+end
+
+--- Calls the functions side by side until one returns: its place, and its results. The others are cancelled. An error is
+--- raised, and cancels the others too.
+---@param functions (fun(): any)[]
+---@return integer, ...
+function M.race(functions)
+  local tasks = {}
+  for i, f in ipairs(functions) do tasks[i] = core.spawn(f) end
+  local _ <close> = setmetatable({}, {__close = function() cancel_all(tasks) end})
+  local i = core.any(tasks)
+  return i, tasks[i]:join()
+end
+
+--- A coroutine as a function, like coroutine.wrap, through which a task can wait: what needs the engine inside suspends the
+--- whole task, as if there were no coroutine between.
+---@param fn fun(...: any): ...
+---@return fun(...: any): ...
+function M.wrap(fn)
+  local co = coroutine.create(fn)
+  local function go_on(ok, first, ...)
+    if not ok then
+      coroutine.close(co)
+      error(first, 0)
+    end
+    if first == core.wait_token and coroutine.status(co) == "suspended" then
+      coroutine.yield(first)
+      core.passes(co)
+      return go_on(coroutine.resume(co))
+    end
+    return first, ...
+  end
+  return function(...)
+    core.passes(co)
+    return go_on(coroutine.resume(co, ...))
+  end
+end
+
+return M
