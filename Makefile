@@ -2,6 +2,8 @@
 #
 #   make SANITIZE=address,undefined ...   the same under sanitizers, in build/sanitize-address-undefined
 #   make CC=clang BUILD=build/clang ...   another compiler, beside the first
+#   make CC=aarch64-linux-gnu-gcc BUILD=build/aarch64 ...   for 64-bit ARM, on any machine; tests are emulated
+#   make test-neon                        that, and tests of its kernels (tests/README.md)
 #   make fuzz FUZZ_SECONDS=60 ...         random inputs for whatever reads files and texts (tests/README.md)
 #   make install PREFIX=/usr/local DESTDIR=
 
@@ -13,15 +15,33 @@ comma    := ,
 BUILD    ?= build$(if $(SANITIZE),/sanitize-$(subst $(comma),-,$(SANITIZE)))
 VERSION  := 0.1.0
 
+# What $(CC) builds for; while it is not installed, what its name or this machine says.
+HERE   := $(shell uname -m)
+TARGET := $(or $(shell $(CC) -dumpmachine 2>/dev/null),$(CC) $(HERE))
+
 PACKAGES := gcc pkg-config liblua5.4-dev lua5.4 libpcre2-dev libedit-dev libcmocka-dev
+# From another machine to 64-bit ARM: the libraries are unpacked beside the build, not installed, because many of their
+# packages cannot be beside this machine's own. They come with a C library, so that they can be run.
+ifneq ($(findstring aarch64,$(TARGET)),)
+ifeq ($(findstring aarch64,$(HERE)),)
+PACKAGES := gcc gcc-aarch64-linux-gnu qemu-user pkg-config
+SYSROOT  := $(abspath $(BUILD))/sysroot
+SYSROOT_PACKAGES := libc6 libgcc-s1 liblua5.4-0 liblua5.4-dev libpcre2-8-0 libpcre2-dev libcmocka0 libcmocka-dev \
+                    libedit2 libedit-dev libbsd0 libmd0 libtinfo6
+SYSROOT_LIBS     := $(SYSROOT)/usr/lib/aarch64-linux-gnu
+RUNNER           := qemu-aarch64 -L $(SYSROOT)
+LDFLAGS          += -Wl,-rpath-link,$(SYSROOT_LIBS):$(SYSROOT)/lib/aarch64-linux-gnu
+endif
+endif
+PKG_CONFIG := $(if $(SYSROOT),PKG_CONFIG_LIBDIR=$(SYSROOT_LIBS)/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(SYSROOT)) pkg-config
 FUZZ_PACKAGES := clang libclang-rt-dev
 LIBS     := lua5.4 libpcre2-8 libedit
 
 # Evaluated when a recipe needs them, after `make deps` has run.
-pkg_cflags = $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
-LUA_LIBS   = $(shell pkg-config --libs lua5.4)
-CORE_LIBS  = $(shell pkg-config --libs libpcre2-8) -lm -ldl -lpthread
-EDIT_LIBS  = $(shell pkg-config --libs libedit)
+pkg_cflags = $(shell $(PKG_CONFIG) --cflags $(LIBS) 2>/dev/null) $(if $(SYSROOT),-I$(SYSROOT)/usr/include/aarch64-linux-gnu)
+LUA_LIBS   = $(shell $(PKG_CONFIG) --libs lua5.4)
+CORE_LIBS  = $(shell $(PKG_CONFIG) --libs libpcre2-8) -lm -ldl -lpthread
+EDIT_LIBS  = $(shell $(PKG_CONFIG) --libs libedit)
 
 WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
 # A loop that clang does not unroll, under sanitizers, is slower and no more.
@@ -34,7 +54,10 @@ LDFLAGS  += $(if $(SANITIZE),-fsanitize=$(SANITIZE))
 
 # Kernels are chosen at run time: each instruction set is compiled in its own file with its own flags. On another
 # architecture those files are empty.
-ifneq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+ifneq ($(findstring aarch64,$(TARGET)),)
+# Without gcc's scheduling before registers are given out, which makes a product's tile need more than there are.
+ISA_neon   := -march=armv8.2-a+dotprod -O3 $(if $(findstring clang,$(CC)),,-fno-schedule-insns) $(if $(SANITIZE),-g1)
+else ifneq ($(findstring x86_64,$(TARGET)),)
 ISA_avx2   := -mavx2 -mfma -mf16c -O3 $(if $(SANITIZE),-g1)
 ISA_avxvnni := $(ISA_avx2) -mavxvnni
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3 $(if $(SANITIZE),-g1)
@@ -50,7 +73,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fu
 FUZZ_SUPPORT := tests/fuzz/fuzz.c tests/fuzz/words.c
 TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS)) $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 
-.PHONY: all deps demo test bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
+.PHONY: all deps demo test test-neon neon-tests bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
 all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so $(BUILD)/lib/libperilune.a $(BUILD)/lib/libperilune.so $(BUILD)/host
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
@@ -122,8 +145,17 @@ define install_packages
 	@touch $@
 endef
 deps: $(BUILD)/.deps
-$(BUILD)/.deps: Makefile
+$(BUILD)/.deps: Makefile $(if $(SYSROOT),$(BUILD)/.sysroot)
 	$(call install_packages,$(PACKAGES))
+# Packages of another architecture, by lists of its own, so that this machine's apt does not come to know that one.
+FOREIGN_APT = apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o APT::Sandbox::User=root \
+              -o Dir::State::Lists=$(SYSROOT)/apt/lists -o Dir::Cache=$(SYSROOT)/apt/cache
+$(BUILD)/.sysroot: Makefile
+	@mkdir -p $(SYSROOT)/apt/lists/partial $(SYSROOT)/apt/cache/archives/partial
+	@cd $(SYSROOT)/apt && $(FOREIGN_APT) update && $(FOREIGN_APT) download $(SYSROOT_PACKAGES)
+	@for deb in $(SYSROOT)/apt/*.deb; do dpkg -x $$deb $(SYSROOT) || exit 1; done
+	@rm -rf $(SYSROOT)/apt
+	@touch $@
 fuzz-deps: $(BUILD)/.fuzz-deps
 $(BUILD)/.fuzz-deps: Makefile
 	$(call install_packages,$(FUZZ_PACKAGES))
@@ -132,7 +164,16 @@ demo: all
 	@$(BUILD)/perilune scripts/tour.lua
 
 test: all $(TEST_PROGRAMS)
-	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) sh tests/run.sh $(TEST_PROGRAMS)
+	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) RUNNER="$(RUNNER)" sh tests/run.sh $(TEST_PROGRAMS)
+
+# The kernels on 64-bit ARM, emulated where this machine is another, and what runs fast enough beside them: the other
+# programs compute so much that an emulator needs hours.
+NEON_BUILD := build/aarch64
+NEON_TESTS := math recurrence parity states arch base cache convert decode formats gguf store
+test-neon:
+	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc BUILD=$(NEON_BUILD) neon-tests
+neon-tests: $(NEON_TESTS:%=$(BUILD)/tests/test_%)
+	@BUILD=$(BUILD) RUNNER="$(RUNNER)" LUA_TESTS= sh tests/run.sh $^
 
 # Fuzzing, with clang and libFuzzer in a build of its own (the kernels, which no input reaches, without instruments): one target after the other, so many seconds each. What they
 # discover is input of the next run, in build/fuzz/corpus; `make fuzz-corpus` keeps a small set that reaches the same code.

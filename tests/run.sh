@@ -1,11 +1,13 @@
 # Runs the suite: `BUILD=... SANITIZE=... sh tests/run.sh PROGRAM...` from the repository root.
 #
-# First the cmocka programs, then every tests/lua/test_*.lua with the program just built, and with a
-# stock Lua that loads the module (not under sanitizers, whose runtime a stock Lua does not have). A
+# First the cmocka programs, then every tests/lua/test_*.lua (LUA_TESTS: these, or none) with the
+# program just built, and with a stock Lua that loads the module (not under sanitizers, whose runtime
+# a stock Lua does not have). RUNNER, an emulator, runs what is built for another machine. A
 # test file that passes is one line, and why it skipped some; another shows all it printed. The last
 # line of all is "N passed, N failed", with ", N skipped" when some were.
 
 BUILD=${BUILD:-build}
+RUNNER=${RUNNER:-}
 LIMIT=${TEST_TIMEOUT:-1800} # seconds for one program: a hang is a failure
 passed=0 failed=0 skipped=0 broken=
 output=$(mktemp) || exit 1
@@ -46,7 +48,7 @@ count() {
 }
 
 run_c() {
-    timeout "$LIMIT" "$1" >"$output" 2>&1
+    timeout "$LIMIT" $RUNNER "$1" >"$output" 2>&1
     status=$?
     count "${1##*/}" "$status" "$(sum '^\[  PASSED  \] \([0-9]*\) test(s).*')" \
         "$(sum '^\[  FAILED  \] \([0-9]*\) test(s).*')" \
@@ -71,13 +73,13 @@ run_lua() {
 for program in "$@"; do run_c "$program"; done
 
 stock=
-if [ -z "${SANITIZE:-}" ] && [ -e "$BUILD/lib/perilune/core.so" ]; then
+if [ -z "${SANITIZE:-}" ] && [ -z "$RUNNER" ] && [ -e "$BUILD/lib/perilune/core.so" ]; then
     stock=$(command -v lua5.4)
 fi
-for file in tests/lua/test_*.lua; do
+for file in ${LUA_TESTS-tests/lua/test_*.lua}; do
     [ -e "$file" ] || continue
     name=${file##*/}
-    if [ -x "$BUILD/perilune" ]; then run_lua "$name" "$file" "$BUILD/perilune"; fi
+    if [ -x "$BUILD/perilune" ]; then run_lua "$name" "$file" $RUNNER "$BUILD/perilune"; fi
     if [ -n "$stock" ]; then
         run_lua "$name (lua5.4)" "$file" \
             env LUA_PATH="lua/?.lua;lua/?/init.lua;;" LUA_CPATH="$BUILD/lib/?.so;;" "$stock"

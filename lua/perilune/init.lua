@@ -8,7 +8,7 @@ require "perilune.score"
 
 ---@class perilune
 ---@field version string
----@field isa string the instruction set that the kernels use here: "avx512", "avx2", "scalar"
+---@field isa string the instruction set that the kernels use here: "avx512", "avxvnni", "avx2", "neon", "scalar"
 local M = { version = core.version, isa = core.isa }
 
 --- Loads a GGUF file; "demo" is the bundled model.

@@ -29,6 +29,14 @@ static bool has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
+
+/* The dot products, and what else ARMv8.2 lets a compiler use. */
+static bool has_neon(void) {
+    const unsigned long all = HWCAP_ASIMDDP | HWCAP_ASIMDRDM | HWCAP_ATOMICS | HWCAP_CRC32;
+    return (getauxval(AT_HWCAP) & all) == all;
+}
 #endif
 
 static bool always(void) { return true; }
@@ -42,6 +50,8 @@ static const struct {
     {&kernels_avx512, has_avx512},
     {&kernels_avxvnni, has_avxvnni},
     {&kernels_avx2, has_avx2},
+#elif defined(__aarch64__)
+    {&kernels_neon, has_neon},
 #endif
     {&kernels_scalar, always},
 };

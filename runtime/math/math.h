@@ -3,7 +3,7 @@
  *
  * Every kernel computes one expression per output, in an order that depends on the shapes and positions
  * alone - never on how many rows, threads or sequences ride along (promise 4 of the design). Results are
- * bit-identical within one table; between tables (scalar, AVX2, AVX-512) they agree to rounding. There is one
+ * bit-identical within one table; between tables (scalar, AVX2, AVX-512, NEON) they agree to rounding. There is one
  * exp and one SiLU per table. Compiled with -ffp-contract=off: a fused multiply-add stands where it is written. */
 #ifndef PERILUNE_MATH_MATH_H
 #define PERILUNE_MATH_MATH_H
@@ -93,7 +93,7 @@ typedef struct { const uint8_t *const *blocks; uint32_t pos; const float *q; flo
 
 typedef struct kernels kernels;
 struct kernels {
-    const char *name; /* "scalar", "avx2", "avxvnni", "avx512" */
+    const char *name; /* "scalar", "avx2", "avxvnni", "avx512", "neon" */
 
     /* Whether matmul reads packed matrices; the scalar table reads them as the file has them. */
     bool packs;

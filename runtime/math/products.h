@@ -248,6 +248,40 @@ INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, bool ask, opera
     }
 }
 
+/* The same for one row, of as many vectors as a group has, and one after the other within a part: no line is read twice. */
+INLINE void row_tile(weight_type type, operands t) {
+    const packed_layout l = packed_layout_of(type);
+    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
+    const uint8_t *block = t.w, *x = t.x;
+    vf sum[TILE_VECTORS][TILE_ROWS], d[ROW_VECTORS], m[ROW_VECTORS]; /* sum: a vector where a tile has a row */
+    UNROLL
+    for (size_t v = 0; v < ROW_VECTORS; v++) sum[0][v] = m[v] = v_zero();
+    for (size_t b = 0; b < t.n_in / l.inputs; b++, block += bytes) {
+        const uint8_t *high = block + packed_high_at(&l), *low = block + packed_low_at(&l);
+        UNROLL
+        for (size_t v = 0; v < ROW_VECTORS; v++) {
+            d[v] = l.exponents ? v_load_e8m0(block + v * VL) : v_load_f16(block + 2 * v * VL);
+            if (l.halves == 2) m[v] = v_load_f16(block + 2 * (PACKED_ROWS + v * VL));
+        }
+        for (size_t first = 0; first < n_parts; first += together) {
+            UNROLL
+            for (size_t k = 0; k < together; k++, x += sizeof(act_block)) {
+                prefetch(block + (first + k) * bytes / n_parts, bytes / n_parts);
+                for (size_t v = 0; v < ROW_VECTORS; v++) {
+                    part_scales s[TILE_VECTORS];
+                    vb w[TILE_VECTORS][PIECES];
+                    s[0] = scales_of(type, &l, block, v * VL, first + k, d[v], m[v]);
+                    UNROLL
+                    for (size_t j = 0; j < PIECES; j++) w[0][j] = piece(type, high + 4 * v * VL, low + 4 * v * VL, first, k, j);
+                    add_part(type, 1, w, s, (const act_block *)(const void *)x, sum, v);
+                }
+            }
+        }
+    }
+    UNROLL
+    for (size_t v = 0; v < ROW_VECTORS; v++, t.y += VL) store_sums(t, 1, &sum[0][v]);
+}
+
 /* ---- floats ---- */
 
 #define FLOAT_GROUPS 2 /* vectors of outputs side by side: enough sums to hide the latency of adding */
@@ -335,8 +369,11 @@ INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_ro
                 t.x += r * all.x_stride;
                 t.y += r * all.y_stride + o;
                 t.n_out = end - o < VL ? end - o : VL;
-                if (few && n_g * VL == wide && rows > 1) { /* what lies beyond the matrix is never touched */
-                    t.next = t.w + n_g * all.group_bytes;
+                if (ROW_VECTORS > 1 && rows == 1 && t.lane == 0 && end - o >= PACKED_ROWS) {
+                    n_g = ROW_VECTORS;
+                    row_tile(type, t);
+                } else if (few && n_g * VL == wide && rows > 1) { /* what lies beyond the matrix is never touched */
+                    t.next = t.w + n_g * all.group_bytes + t.lane * all.group_bytes / PACKED_ROWS; /* this vector's share */
                     t.next_step = n_g * all.group_bytes * VL / PACKED_ROWS / blocks;
                     block_rows(type, tile_vectors(type), true, rows, t);
                 } else if (n_g > 1) {
@@ -355,8 +392,7 @@ INLINE void float_product_of(weight_type type, operands all, size_t group_bytes,
     for (size_t o = 0, step; o < n_out; o += step * VL) {
         size_t whole = (n_out - o) / VL; /* vectors that are stored whole */
         step = whole >= 4 && n_rows < 4 ? 4 : whole >= FLOAT_GROUPS ? FLOAT_GROUPS : 1;
-        if (VL != PACKED_ROWS && o % PACKED_ROWS) step = 1;                                 /* within a group, */
-        if (VL != PACKED_ROWS && step * VL > PACKED_ROWS) step = PACKED_ROWS / VL;          /* and no further */
+        while (VL != PACKED_ROWS && step * VL > PACKED_ROWS - o % PACKED_ROWS) step /= 2; /* within a group */
         operands t = all;
         t.w += o / PACKED_ROWS * group_bytes;
         t.lane = o % PACKED_ROWS;

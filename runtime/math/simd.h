@@ -1,12 +1,14 @@
 /* simd.h: a thin face over one instruction set's vectors, so that every kernel is written once
- * (kernels_impl.h, products.h). The including file defines SIMD_AVX512 or SIMD_AVX2 (with SIMD_VNNI
- * where AVX-VNNI is there) and is compiled with that set's flags; another set is one more section
- * with the same names.
+ * (kernels_impl.h, products.h). The including file defines SIMD_AVX512, SIMD_AVX2 (with SIMD_VNNI
+ * where AVX-VNNI is there) or SIMD_NEON and is compiled with that set's flags; another set is one
+ * more section with the same names.
  *
  *   VL                    floats per vector; it divides PACKED_ROWS, and 2 VL divides KV_TILE
  *   vf, vb, vm            a vector of floats; of bytes or whole numbers; a lane mask
  *   TILE_ROWS             rows of a matmul tile whose sums fit the registers
  *   TILE_VECTORS          vectors of outputs of a tile of half as many rows; 1 unless VL is PACKED_ROWS
+ *   ROW_VECTORS           vectors of outputs that one row takes side by side: 1, or as many as a packed group has (no more
+ *                         than TILE_ROWS), so that no line of it is read twice
  *   QUERIES               queries of an attention tile, with two vectors of sums each
  *
  * Horizontal sums fold halves onto each other, always in the same tree. "_part" loads read n < VL
@@ -21,6 +23,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -50,6 +54,7 @@ INLINE float sum_256(__m256 a) {
 #define VL 16
 #define TILE_ROWS 8
 #define TILE_VECTORS 2
+#define ROW_VECTORS 1
 #define QUERIES 8
 typedef __m512 vf;
 typedef __m512i vb;
@@ -211,6 +216,7 @@ INLINE vf v_load_e8m0(const uint8_t *p) {
 #define VL 8
 #define TILE_ROWS 4
 #define TILE_VECTORS 1
+#define ROW_VECTORS 1
 #define QUERIES 4
 typedef __m256 vf;
 typedef __m256i vb;
@@ -395,6 +401,188 @@ INLINE vf v_load_e8m0(const uint8_t *p) {
     __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
     __m256i small = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
     return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(two, e)));
+}
+
+#elif defined(SIMD_NEON)
+
+#define VL 4
+#define TILE_ROWS 8
+#define TILE_VECTORS 1
+#define ROW_VECTORS 4
+#define QUERIES 8
+typedef float32x4_t vf;
+typedef uint8x16_t vb;
+typedef uint32x4_t vm;
+
+/* Loads and stores go by bytes, which need no alignment. */
+INLINE uint8x8_t low_bytes(const void *p, size_t n) { /* n <= 8; the others are zero */
+    uint64_t bytes = 0;
+    memcpy(&bytes, p, n);
+    return vcreate_u8(bytes);
+}
+INLINE uint16x4_t load_halves(const void *p) { return vreinterpret_u16_u8(vld1_u8(p)); }
+/* VL of them or less, one after the other: a copy of a length that is not known would be a call. */
+INLINE uint16x4_t load_halves_part(const void *p, size_t n) {
+    uint64_t halves = 0;
+    for (size_t i = 0; i < VL && i < n; i++) {
+        uint16_t half;
+        memcpy(&half, (const uint8_t *)p + 2 * i, sizeof half);
+        halves |= (uint64_t)half << 16 * i;
+    }
+    return vcreate_u16(halves);
+}
+
+INLINE vf v_zero(void) { return vdupq_n_f32(0); }
+INLINE vf v_set1(float f) { return vdupq_n_f32(f); }
+INLINE vf v_load(const void *p) { return vreinterpretq_f32_u8(vld1q_u8(p)); }
+INLINE vf v_load_part(const void *p, size_t n) {
+    const uint8_t *b = p;
+    if (n >= VL) return v_load(p);
+    uint8x8_t low = n > 1 ? vld1_u8(b) : n > 0 ? low_bytes(b, 4) : vdup_n_u8(0);
+    return vreinterpretq_f32_u8(vcombine_u8(low, n > 2 ? low_bytes(b + 8, 4) : vdup_n_u8(0)));
+}
+INLINE void v_store(float *p, vf a) { vst1q_f32(p, a); }
+INLINE void v_store_part(float *p, vf a, size_t n) {
+    if (n >= VL) {
+        v_store(p, a);
+        return;
+    }
+    if (n > 0) vst1q_lane_f32(p, a, 0);
+    if (n > 1) vst1q_lane_f32(p + 1, a, 1);
+    if (n > 2) vst1q_lane_f32(p + 2, a, 2);
+}
+
+INLINE vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
+INLINE vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
+INLINE vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
+INLINE vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
+INLINE vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }  /* a b + c */
+INLINE vf v_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); } /* c - a b */
+/* Not vmaxq, which gives a NaN beside a NaN, whichever side it is on. */
+INLINE vf v_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* a > b ? a : b: b beside a NaN */
+INLINE vf v_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); } /* a < b ? a : b */
+INLINE vf v_abs(vf a) { return vabsq_f32(a); }
+INLINE vf v_with_sign(vf a, vf b) { /* a without a sign, given b's */
+    return vbslq_f32(vdupq_n_u32(0x80000000), b, a);
+}
+INLINE vf v_round(vf a) { return vrndnq_f32(a); }
+/* a 2^n for a whole n within -250..250, rounded once: only the second factor can leave the normal
+ * range. */
+INLINE vf power_of_2(int32x4_t n) {
+    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(n, vdupq_n_s32(127)), 23));
+}
+INLINE vf v_scale2(vf a, vf n) {
+    int32x4_t whole = vcvtnq_s32_f32(n), half = vshrq_n_s32(whole, 1);
+    return v_mul(v_mul(a, power_of_2(half)), power_of_2(vsubq_s32(whole, half)));
+}
+
+/* The lanes i with begin <= first + i < end. */
+INLINE vm v_lanes(size_t first, size_t begin, size_t end) {
+    static const uint32_t steps[VL] = {0, 1, 2, 3};
+    uint32x4_t i = vaddq_u32(vld1q_u32(steps), vdupq_n_u32((uint32_t)first));
+    return vandq_u32(vcgeq_u32(i, vdupq_n_u32((uint32_t)begin)), vcltq_u32(i, vdupq_n_u32((uint32_t)end)));
+}
+INLINE vf v_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
+
+INLINE float v_sum(vf a) {
+    float32x2_t h = vadd_f32(vget_low_f32(a), vget_high_f32(a));
+    return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
+}
+/* The largest lane, where none is a NaN. */
+INLINE vm v_above(vf a, vf b) { return vcgtq_f32(a, b); } /* a > b: not beside a NaN */
+INLINE vm v_least(vf a, vf b) { return vcgeq_f32(a, b); } /* a >= b */
+INLINE float v_largest(vf a) { return vmaxvq_f32(a); }
+/* The same of each of n vectors, n up to QUERIES: of four, by folding neighbours. */
+INLINE void v_largest_each(const vf *v, size_t n, float *out) {
+    size_t i = 0;
+    UNROLL
+    for (; i + 4 <= n; i += 4) v_store(out + i, vpmaxq_f32(vpmaxq_f32(v[i], v[i + 1]), vpmaxq_f32(v[i + 2], v[i + 3])));
+    UNROLL
+    for (; i < n; i++) out[i] = v_largest(v[i]);
+}
+/* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
+INLINE vf v_max_bits(vf a, vf b) {
+    return vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(a), vreinterpretq_s32_f32(b)));
+}
+INLINE float v_largest_bits(vf a) {
+    int32_t bits = vmaxvq_s32(vreinterpretq_s32_f32(a));
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+INLINE vf widen_f16(uint16x4_t h) { return vcvt_f32_f16(vreinterpret_f16_u16(h)); }
+INLINE vf v_load_f16(const void *p) { return widen_f16(load_halves(p)); }
+INLINE vf v_load_f16_part(const void *p, size_t n) { return widen_f16(load_halves_part(p, n)); }
+INLINE vf widen_i8(uint8x8_t q) {
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_u8(q)))));
+}
+INLINE vf v_load_i8(const void *p) { return widen_i8(low_bytes(p, VL)); }
+INLINE vf v_load_i8_part(const void *p, size_t n) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < VL && i < n; i++) bytes |= (uint64_t)((const uint8_t *)p)[i] << 8 * i;
+    return widen_i8(vcreate_u8(bytes));
+}
+INLINE void v_store_f16(uint16_t *p, vf a) { vst1_u16(p, vreinterpret_u16_f16(vcvt_f16_f32(a))); }
+INLINE vf widen_bf16(uint16x4_t h) { return vreinterpretq_f32_u32(vshll_n_u16(h, 16)); }
+INLINE vf v_load_bf16(const void *p) { return widen_bf16(load_halves(p)); }
+INLINE vf v_load_bf16_part(const void *p, size_t n) { return widen_bf16(load_halves_part(p, n)); }
+/* Whole numbers within int8. */
+INLINE void v_store_i8(int8_t *p, vf a) {
+    int16x4_t h = vqmovn_s32(vcvtnq_s32_f32(a));
+    int32_t four = vget_lane_s32(vreinterpret_s32_s8(vqmovn_s16(vcombine_s16(h, h))), 0);
+    memcpy(p, &four, sizeof four);
+}
+
+/* Pieces of four bytes for VL outputs, and whole numbers in their place. */
+INLINE vb v_line(const uint8_t *p) { return vld1q_u8(p); }
+/* Bits `from` and up of every byte, moved to `to` and cut to mask. */
+INLINE vb v_move_bits(vb q, int from, int to, int mask) {
+    if (from > to) q = q >> vdupq_n_u8((uint8_t)(from - to));
+    if (from < to) q = q << vdupq_n_u8((uint8_t)(to - from));
+    return vandq_u8(q, vdupq_n_u8((uint8_t)mask));
+}
+INLINE vb v_shift_right(vb q, size_t n) { return vshlq_u8(q, vdupq_n_s8((int8_t)-(int)n)); }
+INLINE vb v_or(vb a, vb b) { return vorrq_u8(a, b); }
+/* Signed bytes, as v_dot wants them: as they are. */
+#define SIGNED_TOO_MUCH 0
+INLINE vb v_from_signed(vb q) { return q; }
+/* The levels that codes below 16 stand for. */
+INLINE vb v_levels(const int8_t *levels, vb q) { return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(levels)), q); }
+INLINE vb from_ints(int32x4_t a) { return vreinterpretq_u8_s32(a); }
+INLINE vb v_ints(int32_t n) { return from_ints(vdupq_n_s32(n)); }
+/* What a sum starts from: minus_sum of the activations times what codes have too much. */
+INLINE vb v_start(int32_t minus_sum, int too_much) { return v_ints(minus_sum * too_much); }
+/* sum += w . x: n pieces (a multiple of 4) of VL outputs, and four activations for each. All codes fit a signed byte, whatever
+ * the largest is. */
+INLINE vb v_dot(vb sum, const vb *w, const int8_t *x, size_t n, int most) {
+    int32x4_t s = vreinterpretq_s32_u8(sum);
+    (void)most;
+    UNROLL
+    for (size_t i = 0; i < n; i += 4) {
+        int8x16_t fours = vld1q_s8(x + 4 * i);
+        s = vdotq_laneq_s32(s, vreinterpretq_s8_u8(w[i]), fours, 0);
+        s = vdotq_laneq_s32(s, vreinterpretq_s8_u8(w[i + 1]), fours, 1);
+        s = vdotq_laneq_s32(s, vreinterpretq_s8_u8(w[i + 2]), fours, 2);
+        s = vdotq_laneq_s32(s, vreinterpretq_s8_u8(w[i + 3]), fours, 3);
+    }
+    return from_ints(s);
+}
+INLINE vf v_from_ints(vb a) { return vcvtq_f32_s32(vreinterpretq_s32_u8(a)); }
+INLINE uint32x4_t widen_u8(const uint8_t *p) { return vmovl_u16(vget_low_u16(vmovl_u8(low_bytes(p, VL)))); }
+INLINE vf v_load_u8(const uint8_t *p) { return vcvtq_f32_u32(widen_u8(p)); }
+/* The lower and the upper four bits of bytes. */
+INLINE void v_load_u4(const uint8_t *p, vf *low, vf *high) {
+    uint32x4_t i = widen_u8(p);
+    *low = vcvtq_f32_u32(vandq_u32(i, vdupq_n_u32(15)));
+    *high = vcvtq_f32_u32(vshrq_n_u32(i, 4));
+}
+/* mxfp4_scale of bytes. */
+INLINE vf v_load_e8m0(const uint8_t *p) {
+    uint32x4_t e = widen_u8(p);
+    uint32x4_t normal = vshlq_n_u32(vsubq_u32(e, vdupq_n_u32(1)), 23);
+    uint32x4_t small = vshlq_u32(vdupq_n_u32(0x00200000), vreinterpretq_s32_u32(e));
+    return vreinterpretq_f32_u32(vbslq_u32(vcltq_u32(e, vdupq_n_u32(2)), small, normal));
 }
 
 #else

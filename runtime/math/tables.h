@@ -12,6 +12,8 @@ extern const kernels kernels_scalar;
 extern const kernels kernels_avx2;
 extern const kernels kernels_avxvnni;
 extern const kernels kernels_avx512;
+#elif defined(__aarch64__)
+extern const kernels kernels_neon;
 #endif
 
 /* A query's record is floats: running maxima and sums, a tile's weights [KV_TILE], then the
