@@ -488,9 +488,9 @@ INLINE float v_sum(vf a) {
     float32x2_t h = vadd_f32(vget_low_f32(a), vget_high_f32(a));
     return vget_lane_f32(h, 0) + vget_lane_f32(h, 1);
 }
-/* The largest lane, where none is a NaN. */
 INLINE vm v_above(vf a, vf b) { return vcgtq_f32(a, b); } /* a > b: not beside a NaN */
 INLINE vm v_least(vf a, vf b) { return vcgeq_f32(a, b); } /* a >= b */
+/* The largest lane, where none is a NaN. */
 INLINE float v_largest(vf a) { return vmaxvq_f32(a); }
 /* The same of each of n vectors, n up to QUERIES: of four, by folding neighbours. */
 INLINE void v_largest_each(const vf *v, size_t n, float *out) {
