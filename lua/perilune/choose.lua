@@ -158,13 +158,6 @@ function M.stream(model, options)
   return setmetatable({start(model, options, "stream")}, Stream)
 end
 
--- The methods, with these in front of the core's own.
-for name, own in pairs {generate = M.generate, stream = M.stream} do
-  local core_method = core.model_methods[name]
-  core.model_methods[name] = function(model, options, ...)
-    if type(options) == "table" and (options.sampler ~= nil or options.beside ~= nil) then return own(model, options) end
-    return core_method(model, options, ...)
-  end
-end
+core.choose_with(M.generate, M.stream)
 
 return M

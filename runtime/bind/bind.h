@@ -347,6 +347,8 @@ void bind_leave_host(lua_State *L);     /* the state ends */
 
 /* ---- choose.c ---- */
 
+/* For generate and stream: with options `sampler` or `beside`, what is said in Lua of them; -1: without. */
+int bind_choose(lua_State *L, bool stream);
 void bind_push_choose_functions(lua_State *L); /* into the table on the top */
 
 /* ---- stream.c ---- */

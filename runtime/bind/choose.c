@@ -227,6 +227,42 @@ static int end_logprobs(lua_State *L) {
     return have_logprobs(L, LUA_OK, 0);
 }
 
+/* ---- options `sampler` and `beside` of generate and stream ---- */
+
+#define GENERATE_KEY "perilune.choose.generate"
+#define STREAM_KEY "perilune.choose.stream"
+
+/* core.choose_with(generate, stream): what is called, in Lua, with these options */
+static int choose_with(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    lua_setfield(L, LUA_REGISTRYINDEX, STREAM_KEY);
+    lua_setfield(L, LUA_REGISTRYINDEX, GENERATE_KEY);
+    return 0;
+}
+
+static int chosen(lua_State *L, int status, lua_KContext ctx) {
+    (void)status, (void)ctx;
+    return lua_gettop(L);
+}
+
+static bool has_option(lua_State *L, const char *key) {
+    bool has = lua_getfield(L, 2, key) != LUA_TNIL;
+    lua_pop(L, 1);
+    return has;
+}
+
+int bind_choose(lua_State *L, bool stream) {
+    if (!lua_istable(L, 2) || !(has_option(L, "sampler") || has_option(L, "beside"))) return -1;
+    lua_settop(L, 2);
+    if (lua_getfield(L, LUA_REGISTRYINDEX, stream ? STREAM_KEY : GENERATE_KEY) != LUA_TFUNCTION)
+        bind_raise(L, PL_ERR_UNSUPPORTED, "options 'sampler' and 'beside' want the module perilune, not its core alone");
+    lua_insert(L, 1);
+    lua_callk(L, 2, LUA_MULTRET, 0, chosen);
+    return chosen(L, LUA_OK, 0);
+}
+
 static void push_methods(lua_State *L, const char *type, const char *field) {
     luaL_getmetatable(L, type);
     lua_getfield(L, -1, "__index");
@@ -237,7 +273,7 @@ static void push_methods(lua_State *L, const char *type, const char *field) {
 void bind_push_choose_functions(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"choose_start", choose_start}, {"choose_wait", choose_wait}, {"choose_logits", choose_logits}, {"choose", choose},
-        {"choose_token", choose_token}, {"choose_resume", choose_resume}, {"choose_end", choose_end}, {"choose_state", choose_state},
+        {"choose_token", choose_token}, {"choose_resume", choose_resume}, {"choose_end", choose_end}, {"choose_state", choose_state}, {"choose_with", choose_with},
         {"choose_cache", choose_cache}, {"choose_tokens", choose_tokens}, {"choose_info", choose_info},
         {"choose_raise", choose_raise}, {"begin_logits", begin_logits}, {"end_logits", end_logits}, {"drop", drop},
         {"begin_logprobs", begin_logprobs}, {"end_logprobs", end_logprobs}, {NULL, NULL}};

@@ -455,6 +455,8 @@ static int generate_loop(lua_State *L) {
 
 /* model:generate(options) or (input_ids, max_new_tokens, cache) --> new tokens, cache, info */
 int bind_generate(lua_State *L) {
+    int n = bind_choose(L, false);
+    if (n >= 0) return n;
     bind_start(L, REQUEST_TYPE, "generate");
     lua_toclose(L, 3); /* at once when an error passes, or its coroutine is closed */
     return generate_loop(L);

@@ -137,6 +137,8 @@ static int stream_tostring(lua_State *L) {
 
 /* model:stream(options) --> stream */
 int bind_stream(lua_State *L) {
+    int n = bind_choose(L, true);
+    if (n >= 0) return n;
     bind_start(L, STREAM_TYPE, "stream");
     return 1;
 }

@@ -158,8 +158,11 @@ static void pack(lua_State *L, lua_State *co, int n) {
 
 /* Pushes the error on the top of co as what the task failed with: with a traceback, where there is a place for one. */
 static void push_failure(lua_State *L, lua_State *co) {
+    int top = lua_gettop(L) + 1;
     lua_xmove(co, L, 1);
-    if (luaL_testudata(L, -1, ERROR_TYPE) != NULL) {
+    bool object = lua_getmetatable(L, -1) && luaL_getmetatable(L, ERROR_TYPE) == LUA_TTABLE && lua_rawequal(L, -1, -2);
+    lua_settop(L, top);
+    if (object) {
         luaL_traceback(L, co, NULL, 0);
         lua_setfield(L, -2, "traceback");
     } else if (lua_type(L, -1) == LUA_TSTRING) {

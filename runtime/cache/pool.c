@@ -54,12 +54,14 @@ static kv_slab *new_slab(pool_shelf *s) {
         return NULL;
     }
     mem_forbid(b->data, n * stride);
+    s->n_slabs++;
     open_slab(s, b);
     return b;
 }
 
 static void free_slab(pool_shelf *s, kv_slab *b) {
     close_slab(s, b);
+    s->n_slabs--;
     s->n_free -= b->n_cut;
     mem_allow(b->data, b->size * b->stride);
     mem_pages_free(b->data, b->size * b->stride);

@@ -35,6 +35,7 @@ typedef struct {
     size_t bytes;           /* of one */
     size_t n_used, n_free;  /* held by nodes; kept for reuse */
     size_t n_shared;        /* of the used: held by more than one node */
+    size_t n_slabs;
     kv_slab *open;          /* those with blocks to give */
 } pool_shelf;
 

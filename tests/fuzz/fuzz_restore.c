@@ -124,9 +124,9 @@ static void check_restored(cache_store *s, cache_node *n, const uint8_t *file, s
     node_release(again);
 }
 
-/* Allocations but for what the pool keeps for reuse: two for each. */
+/* Allocations but for the pool's slabs: two for each. */
 static long live_outside(const kv_pool *pool) {
-    return mem_live() - 2 * (long)(pool->of[POOL_BLOCKS].n_free + pool->of[POOL_STATES].n_free);
+    return mem_live() - 2 * (long)(pool->of[POOL_BLOCKS].n_slabs + pool->of[POOL_STATES].n_slabs);
 }
 
 static void restore(uint8_t flags, const uint8_t *file, size_t size) {
