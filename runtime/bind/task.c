@@ -29,6 +29,7 @@ typedef struct task {
     int n_args;                 /* that its function is called with, while it was never resumed: else 0 */
     int priority;
     bool awaited;               /* somebody was told its error, or will be */
+    bool doomed;                /* it was cancelled while it ran: it ends when it next waits, gives way or returns */
     request *waits;             /* TASK_WAITS: anchored by its coroutine */
     lua_State *list_at;         /* TASK_JOINS: the stack, and the place on it, of the list of tasks that it waits for */
     int list_idx;
@@ -41,6 +42,7 @@ typedef struct {
     task *current;              /* NULL: none runs */
     size_t n_live, n_failed;    /* live; failed and nobody was told */
     uint64_t round;
+    bool broken_off;            /* the round's time was up before it was over: the next call goes on with it */
     loop own, *engines;
     model_handle *models;       /* open ones */
 } scheduler;
@@ -156,46 +158,70 @@ static void pack(lua_State *L, lua_State *co, int n) {
     lua_setfield(L, -2, "n");
 }
 
-/* Pushes the error on the top of co as what the task failed with: with a traceback, where there is a place for one. */
+/* Pushes the error on the top of co as what the task failed with: with a traceback, where there is a place for one and it has
+ * none yet. It stays on co, too: variables to be closed there are told of it. */
 static void push_failure(lua_State *L, lua_State *co) {
     int top = lua_gettop(L) + 1;
+    if (lua_checkstack(co, 1)) lua_pushvalue(co, -1);
     lua_xmove(co, L, 1);
     bool object = lua_getmetatable(L, -1) && luaL_getmetatable(L, ERROR_TYPE) == LUA_TTABLE && lua_rawequal(L, -1, -2);
     lua_settop(L, top);
     if (object) {
-        luaL_traceback(L, co, NULL, 0);
-        lua_setfield(L, -2, "traceback");
+        lua_pushliteral(L, "traceback");
+        if (lua_rawget(L, -2) == LUA_TNIL) {
+            luaL_traceback(L, co, NULL, 0);
+            lua_setfield(L, top, "traceback");
+        }
+        lua_settop(L, top);
     } else if (lua_type(L, -1) == LUA_TSTRING) {
         luaL_traceback(L, co, lua_tostring(L, -1), 0);
         lua_remove(L, -2);
     }
 }
 
-/* Resumes the task on the top of the stack, and pops it. */
+/* (task, status of its coroutine, number of results): the task has ended that way. */
+static int end_task(lua_State *L) {
+    scheduler *s = get_scheduler(L);
+    task *t = lua_touserdata(L, 1);
+    int status = (int)lua_tointeger(L, 2), n = (int)lua_tointeger(L, 3);
+    if (t->doomed) {
+        lua_pushnil(L);
+        finish(L, s, 1, TASK_CANCELLED);
+    } else if (status == LUA_OK) {
+        pack(L, t->co, n);
+        finish(L, s, 1, TASK_DONE);
+    } else {
+        push_failure(L, t->co);
+        finish(L, s, 1, TASK_FAILED);
+    }
+    return 0;
+}
+
+/* Resumes the task on the top of the stack, and pops it. It is the current one until it has ended: what runs meanwhile, a
+ * finalizer or the closing of its variables, resumes no task. */
 static void resume(lua_State *L, scheduler *s) {
     task *t = lua_touserdata(L, -1), *before = s->current;
-    int n = 0, idx = lua_gettop(L), n_args = t->n_args;
+    int n = 0, idx = lua_gettop(L), n_args = t->n_args, failed = LUA_OK;
     lua_State *co = t->co;
+    luaL_checkstack(L, LUA_MINSTACK, NULL);
     t->n_args = 0;
     t->status = TASK_READY;
     t->waits = NULL;
     t->round = s->round;
     s->current = t;
     int status = lua_resume(co, L, n_args, &n);
-    s->current = before;
-    if (t->co == NULL) { /* it cancelled itself */
-        lua_pop(L, 1);
-        return;
+    if (status == LUA_YIELD) lua_pop(co, n);
+    if (status != LUA_YIELD || t->doomed) {
+        lua_pushcfunction(L, end_task);
+        lua_pushvalue(L, idx);
+        lua_pushinteger(L, status);
+        lua_pushinteger(L, n);
+        failed = lua_pcall(L, 3, 0, 0);
     }
-    if (status == LUA_YIELD) {
-        lua_pop(co, n);
-    } else if (status == LUA_OK) {
-        luaL_checkstack(L, 4, NULL);
-        pack(L, co, n);
-        finish(L, s, idx, TASK_DONE);
-    } else {
-        push_failure(L, co);
-        finish(L, s, idx, TASK_FAILED);
+    s->current = before;
+    if (failed != LUA_OK) { /* no memory: its coroutine is dead, and that is what it fails with at the next attempt */
+        if (status == LUA_OK) lua_settop(co, 0);
+        lua_error(L);
     }
     lua_settop(L, idx - 1);
 }
@@ -212,13 +238,17 @@ static void push_task(lua_State *L, const task *t) {
 static bool run_round(lua_State *L, scheduler *s, double until) {
     bool any = false;
     task *t;
-    s->round++;
+    if (!s->broken_off) s->round++;
+    s->broken_off = false;
     for (t = s->first; t != NULL;) {
         if (t->round != s->round && is_ready(t, loop_clock())) {
             any = true;
             push_task(L, t);
             resume(L, s);
-            if (loop_clock() >= until) break;
+            if (loop_clock() >= until) {
+                s->broken_off = true;
+                break;
+            }
             t = s->first; /* the list may be another now */
         } else {
             t = t->next;
@@ -436,14 +466,15 @@ static int task_any(lua_State *L) {
     return any_result(L);
 }
 
-/* task:cancel(): at once; what it waits for is abandoned */
+/* task:cancel(): at once; what it waits for is abandoned. The task that runs is told by an error, and ends with its next wait at
+ * the latest. */
 static int task_cancel(lua_State *L) {
     scheduler *s = get_scheduler(L);
     task *t = check_task(L, 1);
     lua_settop(L, 1);
     if (finished(t)) return 0;
     if (t == s->current) {
-        t->awaited = true;
+        t->awaited = t->doomed = true;
         return bind_raise(L, PL_ERR_CANCELLED, "the task cancelled itself");
     }
     if (t->waits != NULL && t->waits->job != NULL && job_state(t->waits->job) == JOB_RUNNING) job_stop(t->waits->job);
