@@ -6,14 +6,19 @@ local core = require "perilune.core"
 local M = {}
 
 local function cancel_all(tasks)
-  for _, task in pairs(tasks) do task:cancel() end
+  for _, task in ipairs(tasks) do pcall(task.cancel, task) end -- the one that runs now, if it is among them, is told by an error
 end
 
--- Waits until all tasks of the list are done; if one fails, or something else is raised here, the rest is cancelled.
+local function check_functions(functions, what)
+  if type(functions) ~= "table" then error(("%s: a list of functions expected, got %s"):format(what, type(functions)), 3) end
+  for i, f in ipairs(functions) do
+    if type(f) ~= "function" then error(("%s: a list of functions expected, got a %s at %d"):format(what, type(f), i), 3) end
+  end
+end
+
+-- Waits until all tasks of the list are done; if one fails, or the caller is cancelled meanwhile, the rest is cancelled.
 local function join_all(tasks)
-  local _ <close> = setmetatable({}, {__close = function(_, err)
-    if err ~= nil then cancel_all(tasks) end
-  end})
+  local _ <close> = setmetatable({}, {__close = function() cancel_all(tasks) end})
   local open = table.move(tasks, 1, #tasks, 1, {})
   while #open > 0 do
     local task = table.remove(open, core.any(open))
@@ -25,6 +30,7 @@ end
 ---@param functions (fun(): any)[]
 ---@return any[]
 function M.parallel(functions)
+  check_functions(functions, "parallel")
   local tasks, results = {}, {}
   for i, f in ipairs(functions) do tasks[i] = core.spawn(f) end
   join_all(tasks)
@@ -42,7 +48,11 @@ function M.map(list, fn, options)
   for key in pairs(options or {}) do
     if key ~= "limit" then error(("map: unknown option '%s': limit is allowed"):format(key), 2) end
   end
-  local n = math.type(list) == "integer" and list or #list
+  if type(list) ~= "table" and (math.type(list) ~= "integer" or list < 0) then
+    error(("map: a list or a number of times expected, got %s"):format(tostring(list)), 2)
+  end
+  if type(fn) ~= "function" then error(("map: a function expected, got a %s"):format(type(fn)), 2) end
+  local n = type(list) == "table" and #list or list
   local limit = options and options.limit or n
   if math.type(limit) ~= "integer" or (limit < 1 and n > 0) then
     error(("map: option 'limit' is %s: a whole number of at least 1 is allowed"):format(tostring(limit)), 2)
@@ -66,11 +76,24 @@ end
 ---@param functions (fun(): any)[]
 ---@return integer, ...
 function M.race(functions)
+  check_functions(functions, "race")
+  if #functions == 0 then error("race: a list of functions expected, got an empty one", 2) end
   local tasks = {}
   for i, f in ipairs(functions) do tasks[i] = core.spawn(f) end
   local _ <close> = setmetatable({}, {__close = function() cancel_all(tasks) end})
   local i = core.any(tasks)
   return i, tasks[i]:join()
+end
+
+-- Gives the token that a coroutine waits with on to who resumes this one. If that one never comes back, because the task was
+-- cancelled, the coroutine is closed.
+local guard = {__close = function(self)
+  if self.co then coroutine.close(self.co) end
+end}
+local function pass_on(co, token)
+  local waiting <close> = setmetatable({co = co}, guard)
+  coroutine.yield(token)
+  waiting.co = nil
 end
 
 --- A coroutine as a function, like coroutine.wrap, through which a task can wait: what needs the engine inside suspends the
@@ -81,11 +104,11 @@ function M.wrap(fn)
   local co = coroutine.create(fn)
   local function go_on(ok, first, ...)
     if not ok then
-      coroutine.close(co)
+      if coroutine.status(co) == "dead" then coroutine.close(co) end
       error(first, 0)
     end
     if first == core.wait_token and coroutine.status(co) == "suspended" then
-      coroutine.yield(first)
+      pass_on(co, first)
       core.passes(co)
       return go_on(coroutine.resume(co))
     end
