@@ -376,6 +376,190 @@ t.test("with little memory a task waits for its turn, and at last fails with wha
     t.ok(failed >= 1)
 end)
 
+t.test("who is cancelled while it waits for map, parallel or race cancels what these began", function()
+    local closed = 0
+    local function sleeper()
+        local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
+        perilune.sleep(100)
+    end
+    for _, f in ipairs { function() perilune.map(3, sleeper) end, function() perilune.parallel { sleeper, sleeper, sleeper } end,
+        function() perilune.race { sleeper, sleeper, sleeper } end } do
+        closed = 0
+        local task = perilune.spawn(f)
+        perilune.poll()
+        perilune.poll(1)
+        t.eq(perilune.poll(1), 4)
+        task:cancel()
+        t.eq(closed, 3)
+        t.eq(perilune.poll(), 0)
+    end
+end)
+
+t.test("a task that cancels itself, or whoever waits for it, does not go on", function()
+    local on, me = 0, nil
+    me = perilune.spawn(function()
+        pcall(me.cancel, me)
+        on = on + 1
+        perilune.sleep(0)
+        on = on + 1
+    end)
+    t.eq(t.raises(function() me:join() end, "cancelled").code, "cancelled")
+    t.eq(me.status, "cancelled")
+    t.eq(on, 1)
+    local parent
+    parent = perilune.spawn(function()
+        perilune.race {
+            function()
+                parent:cancel()
+                perilune.sleep(0)
+                on = on + 1
+            end,
+            function() perilune.sleep(100) end,
+        }
+    end)
+    poll_all()
+    t.eq(parent.status, "cancelled")
+    t.eq(on, 1)
+end)
+
+t.test("variables that a failing task closes are told of its error; a traceback is kept on its way", function()
+    local told
+    local function where_it_happens() error "boom" end
+    local task = perilune.spawn(function()
+        local _ <close> = setmetatable({}, { __close = function(_, err) told = err end })
+        where_it_happens()
+    end)
+    t.raises(function() task:join() end, "boom")
+    t.ok(tostring(told):find("boom", 1, true))
+    local function generates() model:generate { max_new_tokens = 1 } end
+    local outer = perilune.spawn(function() perilune.spawn(function() generates() end):join() end)
+    local err = t.raises(function() outer:join() end)
+    t.eq(err.code, "argument")
+    t.ok(err.traceback:find("generates", 1, true), err.traceback)
+end)
+
+t.test("poll(0) resumes everybody in turn, one that only gives way before others included", function()
+    local flag, turns = false, 0
+    perilune.spawn(function()
+        while not flag and turns < 1000 do
+            turns = turns + 1
+            coroutine.yield()
+        end
+    end)
+    perilune.spawn(function() flag = true end)
+    for _ = 1, 8 do perilune.poll(0) end
+    t.ok(flag and turns < 8)
+    t.eq(perilune.poll(0), 0)
+end)
+
+t.test("finalizers that generate, run at any time, resume nobody twice", function()
+    local made, left = 0, 40
+    local function arm()
+        setmetatable({}, { __gc = function()
+            made = made + #model:generate { input = "x", max_new_tokens = 1 }
+            left = left - 1
+            if left > 0 then arm() end
+        end })
+    end
+    collectgarbage "generational"
+    arm()
+    for round = 1, 60 do
+        local got = perilune.map(20, function(i)
+            local waste = {}
+            for k = 1, 50 do waste[k] = { k } end
+            if i % 3 == 0 then coroutine.yield() end
+            return i
+        end)
+        for i = 1, 20 do t.eq(got[i], i, "round " .. round) end
+    end
+    collectgarbage "incremental"
+    left = 0
+    t.ok(made > 0)
+    t.eq(perilune.poll(), 0)
+end)
+
+t.test("a task that is cancelled while it waits through perilune.wrap closes what waits inside", function()
+    local closed = {}
+    local function guard(name) return setmetatable({}, { __close = function() closed[#closed + 1] = name end }) end
+    local task = perilune.spawn(function()
+        perilune.wrap(function()
+            local _ <close> = guard "outer"
+            perilune.wrap(function()
+                local _ <close> = guard "inner"
+                say(1, { max_new_tokens = 900 })
+            end)()
+        end)()
+    end)
+    perilune.poll(1)
+    task:cancel()
+    t.eq(closed, { "inner", "outer" })
+    t.eq(perilune.poll(), 0)
+end)
+
+t.test("where it cannot be suspended, a task that waits for another one would wait for ever", function()
+    local other = perilune.spawn(function() perilune.sleep(0.01) end)
+    local task = perilune.spawn(function() return (("x"):gsub("x", function() other:join() end)) end)
+    t.raises(function() task:join() end, "for ever")
+    other:join()
+    task = perilune.spawn(function()
+        return (("x"):gsub("x", function()
+            perilune.sleep(0.001)
+            return "slept"
+        end))
+    end)
+    t.eq(task:join(), "slept")
+end)
+
+t.test("on_token waits for other tasks", function()
+    local tokens, _, info = say(3, { on_token = function() perilune.spawn(function() perilune.sleep(0) end):join() end })
+    check_said(3, tokens, info)
+    perilune.map(3, function(seed)
+        local said, _, its = say(seed, { on_token = function(id)
+            t.eq(perilune.spawn(function() return (say(seed + 3, { max_new_tokens = 2 })) and id end):join(), id)
+        end })
+        check_said(seed, said, its)
+    end)
+end)
+
+t.test("wrong arguments are errors that name the call, and begin nothing", function()
+    t.raises(function() perilune.spawn() end, "function expected")
+    t.raises(function() perilune.spawn(5) end, "function expected, got 5")
+    t.raises(function() perilune.parallel { print, 5 } end, "parallel", "number at 2")
+    t.raises(function() perilune.parallel(5) end, "parallel")
+    t.raises(function() perilune.race {} end, "race", "empty")
+    t.raises(function() perilune.map(-1, print) end, "map", "-1")
+    t.raises(function() perilune.map(2.5, print) end, "map", "2.5")
+    t.raises(function() perilune.map(2) end, "map", "function expected")
+    t.raises(function() perilune.sleep(-1) end, "seconds")
+    t.raises(function() perilune.sleep(0 / 0) end, "seconds")
+    t.raises(function() perilune.poll(-1) end, "milliseconds")
+    t.raises(function() perilune.on_error(5) end, "function expected")
+    t.eq(perilune.poll(), 0)
+    t.eq(perilune.parallel {}, {})
+end)
+
+t.test("a program that ends, or is ended in a task, with tasks under way", function()
+    local scratch = dofile "tests/lua/scratch.lua"
+    local code = [[
+        local perilune = require "perilune"
+        local model = assert(perilune.load "scripts/demo/demo.gguf")
+        for i = 1, 3 do
+            perilune.spawn(function() model:generate {input = "Once", max_new_tokens = 500, seed = i, temperature = 1} end)
+            perilune.spawn(function() perilune.sleep(100) end)
+        end
+        perilune.poll(2)
+        %s
+    ]]
+    for ending, status in pairs { [""] = 0, ["os.exit(0, true)"] = 0, ["perilune.spawn(function() os.exit(3, true) end):join()"] = 3,
+        ["perilune.spawn(function() model:close() os.exit(0, true) end):join()"] = 0,
+        ["perilune.spawn(function() perilune.sleep(0) os.exit(0) end):join()"] = 0 } do
+        local _, how, found = os.execute(("'%s' %s"):format(arg[-1], scratch.temporary(code:format(ending))))
+        t.eq(how, "exit", ending)
+        t.eq(found, status, ending)
+    end
+    scratch.clean()
+end)
+
 t.test("a thousand random cancellations leave nothing behind", function()
     math.randomseed(11)
     collectgarbage()
