@@ -12,6 +12,8 @@
 ---@field deterministic? boolean the same answer whichever way, for float weights too
 ---@field mmap? boolean false: read the file instead of mapping it
 ---@field repack? boolean false: leave the weights as they lie in the file: less memory, slower
+---@field step_rows? integer most rows of one step; default 512
+---@field sequences? integer most generations that are computed side by side; default 256
 ---@field vocab_only? boolean the tokenizer alone
 ---@field progress? fun(fraction: number): boolean? called while loading; false ends it
 
@@ -253,6 +255,20 @@ local Stream = {}
 
 --- Ends the generation; cache, tokens and info stay. Also <close>.
 function Stream:close() end
+
+--- A function that runs beside everything else; perilune.spawn makes it.
+---@class perilune.Task
+---@field status "running"|"done"|"failed"|"cancelled"
+---@field error any what it failed with
+---@field priority integer may be assigned: requests of a higher one come first; default: that of the task it was spawned in
+local Task = {}
+
+--- Waits for its results. Its error is raised, or one with code "cancelled".
+---@return any ...
+function Task:join() end
+
+--- At once: what it waits for is abandoned, its <close> variables are closed.
+function Task:cancel() end
 
 ---@class perilune.Cache
 ---@operator len: integer
