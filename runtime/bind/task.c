@@ -236,9 +236,9 @@ static void push_task(lua_State *L, const task *t) {
 
 /* One round: every task that is ready, in the order of spawning; those that are spawned meanwhile come last. False: none was. */
 static bool run_round(lua_State *L, scheduler *s, double until) {
-    bool any = false;
+    bool any = false, same = s->broken_off;
     task *t;
-    if (!s->broken_off) s->round++;
+    if (!same) s->round++;
     s->broken_off = false;
     for (t = s->first; t != NULL;) {
         if (t->round != s->round && is_ready(t, loop_clock())) {
@@ -254,7 +254,7 @@ static bool run_round(lua_State *L, scheduler *s, double until) {
             t = t->next;
         }
     }
-    return any;
+    return any || (same && run_round(L, s, until)); /* nobody was left in the old one */
 }
 
 static bool any_ready(const scheduler *s) {
@@ -297,7 +297,8 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
         bool stepped = loop_step(s->engines);
         if (g->r != NULL) retry_after_collection(L, g->r);
         if (tasks) retry_all(L, s);
-        if (moved || stepped || reached(L, g)) continue; /* an interrupt ends what is waited for without a step */
+        /* Interrupts and retries may end what is waited for, here or in a task, without a step. */
+        if (moved || stepped || reached(L, g) || (tasks && any_ready(s))) continue;
         double wake = tasks ? until_wake(s) : INFINITY, own = g->r == NULL && g->list == 0 ? g->time - loop_clock() : INFINITY;
         if (own < wake) wake = own;
         if (isinf(wake))
@@ -466,6 +467,13 @@ static int task_any(lua_State *L) {
     return any_result(L);
 }
 
+/* Whether no other task waits for the same request: two may pull one stream. */
+static bool waits_alone(const scheduler *s, const task *t) {
+    for (const task *other = s->first; other != NULL; other = other->next)
+        if (other != t && other->waits == t->waits) return false;
+    return true;
+}
+
 /* task:cancel(): at once; what it waits for is abandoned. The task that runs is told by an error, and ends with its next wait at
  * the latest. */
 static int task_cancel(lua_State *L) {
@@ -477,7 +485,8 @@ static int task_cancel(lua_State *L) {
         t->awaited = t->doomed = true;
         return bind_raise(L, PL_ERR_CANCELLED, "the task cancelled itself");
     }
-    if (t->waits != NULL && t->waits->job != NULL && job_state(t->waits->job) == JOB_RUNNING) job_stop(t->waits->job);
+    if (t->waits != NULL && t->waits->job != NULL && job_state(t->waits->job) == JOB_RUNNING && waits_alone(s, t))
+        job_stop(t->waits->job);
     lua_pushnil(L);
     finish(L, s, 1, TASK_CANCELLED);
     return 0;

@@ -450,6 +450,9 @@ t.test("poll(0) resumes everybody in turn, one that only gives way before others
     for _ = 1, 8 do perilune.poll(0) end
     t.ok(flag and turns < 8)
     t.eq(perilune.poll(0), 0)
+    local last = perilune.spawn(function() for _ = 1, 3 do coroutine.yield() end end)
+    perilune.poll(0)
+    last:join() -- goes on with that round, and others
 end)
 
 t.test("finalizers that generate, run at any time, resume nobody twice", function()
@@ -494,6 +497,40 @@ t.test("a task that is cancelled while it waits through perilune.wrap closes wha
     task:cancel()
     t.eq(closed, { "inner", "outer" })
     t.eq(perilune.poll(), 0)
+end)
+
+t.test("of two tasks that pull one stream one is cancelled, and the other goes on", function()
+    local tokens = {}
+    local stream <close> = model:stream { input = "Once upon a time", max_new_tokens = 16, temperature = 0.9, seed = 5 }
+    local function pull() for id in stream do tokens[#tokens + 1] = id end end
+    local a, b = perilune.spawn(pull), perilune.spawn(pull)
+    perilune.poll(0)
+    perilune.poll(0)
+    a:cancel()
+    b:join()
+    t.eq(table.concat(stream.tokens, " "), alone[5].tokens)
+    t.eq(table.concat(tokens, " "), alone[5].tokens)
+end)
+
+t.test("a stream that is closed or sent elsewhere while a task waits for it", function()
+    local stream = model:stream { input = "Once", max_new_tokens = 30 }
+    local function pull()
+        local n = 0
+        for _ in stream do n = n + 1 end
+        return n
+    end
+    local task = perilune.spawn(pull)
+    perilune.poll(0)
+    stream:close()
+    t.ok(task:join() < 30)
+    stream = model:stream { input = "Once", max_new_tokens = 30 }
+    task = perilune.spawn(pull)
+    perilune.poll(0)
+    local elsewhere = model:cache():extend "One day there was"
+    stream.cache = elsewhere
+    t.eq(task:join(), 30)
+    t.eq(#stream.cache, #elsewhere + 30)
+    t.eq(stream.tokens, (model:generate { cache = elsewhere, max_new_tokens = 30 }))
 end)
 
 t.test("where it cannot be suspended, a task that waits for another one would wait for ever", function()
@@ -558,6 +595,62 @@ t.test("a program that ends, or is ended in a task, with tasks under way", funct
         t.eq(found, status, ending)
     end
     scratch.clean()
+end)
+
+t.test("any mix of tasks: everybody says what he says alone", function()
+    local random, said = math.random, 0
+    math.randomseed(23)
+    local root = model:cache():extend "Once upon a time"
+    local function speak()
+        local seed, kind = random(12), random(5)
+        local o = { input = "Once upon a time", max_new_tokens = 16, temperature = 0.9, seed = seed, logprobs = true }
+        if kind == 1 then o.on_token = function() if random(4) == 1 then coroutine.yield() end end end
+        if kind == 2 then o.input, o.cache = nil, root:fork() end
+        if kind == 3 then o.sampler = function(l) return l end end
+        if kind == 4 then
+            local stream <close> = model:stream(o)
+            for _ in stream do if random(6) == 1 then perilune.sleep(0) end end
+            check_said(seed, stream.tokens, stream.info)
+        else
+            local tokens, cache, info = model:generate(o)
+            check_said(seed, tokens, info)
+            if kind == 5 then -- a rewind says the same again
+                o.input, o.cache, o.max_new_tokens = nil, cache:truncate(#cache - 6), 6
+                local again = model:generate(o)
+                t.eq(again, table.move(tokens, 11, 16, 1, {}))
+            end
+        end
+        said = said + 1
+    end
+    local act
+    local function acts(depth) return function() return act(depth) end end
+    function act(depth)
+        local kind = depth <= 0 and 1 or random(8)
+        if kind <= 2 then speak()
+        elseif kind == 3 then perilune.map(random(3), acts(depth - 1), { limit = random(2) })
+        elseif kind == 4 then perilune.race { acts(depth - 1), acts(depth - 1) }
+        elseif kind == 5 then coroutine.wrap(speak)() -- a coroutine of the script's own
+        elseif kind == 6 then perilune.wrap(acts(depth - 1))()
+        elseif kind == 7 then
+            local task = perilune.spawn(act, depth - 1)
+            for _ = 1, random(3) do coroutine.yield() end
+            task:cancel()
+        else
+            local task = perilune.spawn(act, depth - 1)
+            task.priority = random(-2, 2)
+            act(depth - 1)
+            task:join()
+        end
+    end
+    for _ = 1, 12 do
+        local tasks = {}
+        for i = 1, 5 do tasks[i] = perilune.spawn(act, 3) end
+        for _ = 1, random(4) do perilune.poll(random(0, 1)) end
+        for i, task in ipairs(tasks) do if i > 1 then task:join() end end
+        tasks[1]:cancel()
+        poll_all() -- what cancelled ones had spawned goes on
+    end
+    t.ok(said > 30, said)
 end)
 
 t.test("the scripts on tasks run as they are", function()
