@@ -236,6 +236,7 @@ static int cache_ready(lua_State *L) {
     if (node_processed(c->node) == node_length(c->node)) return 1;
     push_model(L); /* 2 */
     bind_evaluate(L, 2, WANT_NOTHING, &c, &(bind_rows){0, 0}, 1);
+    lua_toclose(L, 3);
     bind_wait(L, 3, ready_waited, 3);
     return ready_waited(L, LUA_OK, 3);
 }
@@ -280,6 +281,7 @@ static int evaluate_rows(lua_State *L, job_want want, cache_handle *c, size_t fi
     if (n == 0) return 1;
     push_model(L);
     bind_evaluate(L, ROWS_MODEL, want, &c, &(bind_rows){first, n}, 1);
+    lua_toclose(L, ROWS_REQUEST);
     lua_pushinteger(L, (lua_Integer)n);
     bind_wait(L, ROWS_REQUEST, k, 0);
     return k(L, LUA_OK, 0);

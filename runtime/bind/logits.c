@@ -69,6 +69,7 @@ int bind_logits_of(lua_State *L) {
     lua_getiuservalue(L, -1, 1);
     lua_replace(L, -2); /* 6: the model */
     bind_evaluate(L, OF_MODEL, WANT_LOGITS, caches, rows, (size_t)n);
+    lua_toclose(L, OF_REQUEST);
     bind_wait(L, OF_REQUEST, logits_of_waited, (lua_KContext)n);
     return logits_of_waited(L, LUA_OK, (lua_KContext)n);
 }

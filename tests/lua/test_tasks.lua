@@ -672,6 +672,33 @@ t.test("the scripts on tasks run as they are", function()
     scratch.clean()
 end)
 
+t.test("what a cancelled task computed is let go of without a collection", function()
+    local words = ("word "):rep(100)
+    collectgarbage()
+    collectgarbage()
+    collectgarbage "stop"
+    local held = model:stats().blocks.used
+    for what, f in pairs {
+        ready = function(cache) cache:ready() end, logits = function(cache) cache:logits() end,
+        logprobs = function(cache) cache:logprobs() end, many = function(cache) perilune.logits { cache, cache } end,
+        generate = function(cache) model:generate { cache = cache, max_new_tokens = 400 } end,
+        wrapped = function(cache) perilune.wrap(function() model:generate { cache = cache, max_new_tokens = 400 } end)() end,
+    } do
+        local task = perilune.spawn(function()
+            local cache <close> = model:cache():extend(what .. words)
+            f(cache)
+        end)
+        while model:stats().blocks.used == held and task.status == "running" do perilune.poll(1) end
+        task:cancel()
+        local begun = perilune.clock()
+        while model:stats().blocks.used > held do -- the step under way comes to its end
+            perilune.poll(1)
+            if perilune.clock() - begun > 60 then error(what .. " holds blocks") end
+        end
+    end
+    collectgarbage "restart"
+end)
+
 t.test("a thousand random cancellations leave nothing behind", function()
     math.randomseed(11)
     collectgarbage()
