@@ -559,3 +559,17 @@ function File:convert(path, options) end
 
 --- Also <close>.
 function File:close() end
+
+--- A coroutine that runs beside everything else.
+---@class perilune.Task
+---@field status "running"|"done"|"failed"|"cancelled"
+---@field error any why it failed
+---@field priority integer of its requests: higher ones go first; may be assigned
+local Task = {}
+
+--- Waits for it: its results. Raises its error, with a traceback.
+---@return any ...
+function Task:join() end
+
+--- Ends it at once; what it had under way is abandoned.
+function Task:cancel() end
