@@ -548,7 +548,11 @@ cache_node *node_retain(cache_node *n) {
 void node_release(cache_node *n) {
     if (!n) return;
     assert(n->refs > 0);
-    if (--n->refs == 0) settle(n);
+    if (--n->refs > 0) return;
+    cache_store *s = n->store;
+    s->refs++; /* the last node may be what the store is still there for, and the root above it goes with the store */
+    settle(n);
+    cache_store_release(s);
 }
 
 pl_code node_empty(cache_store *s, cache_node **out, pl_error *e) {
