@@ -1,43 +1,29 @@
--- Tree of Thoughts (Yao et al. 2023), breadth first: all branches think on at once, each is given a value, the best go on. A
--- thought is the next sentence; its value is how probable the model finds it and a good end behind it.
+-- Tree of Thoughts (Yao et al. 2023), breadth first: propose how a story goes on, let the model say how well it fits, keep the
+-- best. Each round's proposals are tasks, and computed together; a verdict is a branch, and never enters the story.
 local perilune = require "perilune"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
-local WIDTH, BRANCHES, DEPTH = 2, 4, 3
-local GOOD, BAD = " They were happy.", " They were sad."
+local WIDTH, TRIES, DEPTH = 2, 4, 3
 
-local function propose(cache, seed)                       -- one more sentence
-  local tokens, _, info = model:generate {cache = cache, max_new_tokens = 40, temperature = 0.9, seed = seed, stop = {"."}}
-  if #tokens == 0 then return cache end
-  return info.before:extend "."                           -- a value that ends where the thought ends
+local function propose(cache, seed)
+  local _, _, info = model:generate {cache = cache, max_new_tokens = 40, temperature = 0.9, seed = seed, stop = {"."}}
+  return info.before:extend "."
 end
 
-local function mean(list)
-  local sum = 0
-  for _, x in ipairs(list) do sum = sum + x end
-  return sum / math.max(1, #list)
+-- How much likelier the story's usual end is behind this than behind nothing: the verdict.
+local END = " They lived happily ever after."
+local function value(cache, root)
+  return (model:score(cache, {END}))[1] - (model:score(root, {END}))[1]
 end
 
-local function value(cache, from)                         -- the verdicts are branches: they never enter the line of thought
-  local sums = model:score(cache, {GOOD, BAD})
-  local fluent = mean(cache:logprobs(from + 1))
-  return sums[1] - sums[2] + fluent, fluent
-end
-
-local root = model:cache():extend "Once upon a time, Tom and Lily lost their ball in the park."
-local frontier, looked_at = {{cache = root, value = 0, fluent = 0}}, 0
+local root = model:cache():extend "Once upon a time"
+local frontier = {{cache = root, value = 0}}
 for depth = 1, DEPTH do
-  local grown = perilune.map(BRANCHES * #frontier, function(i)
-    local parent = frontier[(i - 1) % #frontier + 1]
-    local cache = propose(parent.cache, depth * 100 + i)
-    local v, fluent = value(cache, #parent.cache)
-    return {cache = cache, value = v, fluent = fluent}
+  local grown = perilune.map(TRIES * #frontier, function(i)
+    local cache = propose(frontier[(i - 1) % #frontier + 1].cache, depth * 100 + i)
+    return {cache = cache, value = value(cache, root)}
   end)
-  looked_at = looked_at + #grown
   table.sort(grown, function(a, b) return a.value > b.value end)
-  frontier = table.move(grown, 1, math.min(WIDTH, #grown), 1, {})
-  print(("depth %d: values %.2f to %.2f, best:%s"):format(depth, grown[1].value, grown[#grown].value,
-    frontier[1].cache:text(#root + 1)))
+  frontier = table.move(grown, 1, WIDTH, 1, {})
+  print(("depth %d: best of %d is %+.2f, worst %+.2f"):format(depth, #grown, grown[1].value, grown[#grown].value))
 end
-
-local stats = model:stats()
-print(("%d thoughts, %d tokens processed in %d steps"):format(looked_at, stats.tokens, stats.steps))
+for i, branch in ipairs(frontier) do print(("%d. (%+.2f) %s"):format(i, branch.value, branch.cache:text())) end

@@ -12,8 +12,6 @@
 ---@field deterministic? boolean the same answer whichever way, for float weights too
 ---@field mmap? boolean false: read the file instead of mapping it
 ---@field repack? boolean false: leave the weights as they lie in the file: less memory, slower
----@field step_rows? integer most rows of one step; default 512
----@field sequences? integer most generations that are computed side by side; default 256
 ---@field vocab_only? boolean the tokenizer alone
 ---@field progress? fun(fraction: number): boolean? called while loading; false ends it
 
@@ -255,20 +253,6 @@ local Stream = {}
 
 --- Ends the generation; cache, tokens and info stay. Also <close>.
 function Stream:close() end
-
---- A function that runs beside everything else; perilune.spawn makes it.
----@class perilune.Task
----@field status "running"|"done"|"failed"|"cancelled"
----@field error any what it failed with
----@field priority integer may be assigned: requests of a higher one come first; default: that of the task it was spawned in
-local Task = {}
-
---- Waits for its results. Its error is raised, or one with code "cancelled".
----@return any ...
-function Task:join() end
-
---- At once: what it waits for is abandoned, its <close> variables are closed.
-function Task:cancel() end
 
 ---@class perilune.Cache
 ---@operator len: integer
@@ -575,3 +559,17 @@ function File:convert(path, options) end
 
 --- Also <close>.
 function File:close() end
+
+--- A coroutine that runs beside everything else.
+---@class perilune.Task
+---@field status "running"|"done"|"failed"|"cancelled"
+---@field error any why it failed
+---@field priority integer of its requests: higher ones go first; may be assigned
+local Task = {}
+
+--- Waits for it: its results. Raises its error, with a traceback.
+---@return any ...
+function Task:join() end
+
+--- Ends it at once; what it had under way is abandoned.
+function Task:cancel() end

@@ -372,7 +372,7 @@ bool node_pending(cache_node *n, size_t length, node_run *out) {
     return found;
 }
 
-/* ---- what others have processed already ---- */
+/* ---- what others have too ---- */
 
 /* Fewer tokens than a block are sooner processed than shared: their last row would run again for its logits, and a branch
  * copies a block. */
@@ -384,7 +384,8 @@ static size_t same_tokens(const int32_t *a, const int32_t *b, size_t n) {
     return i;
 }
 
-/* The first k tokens of n are those of `via` from n's start on: n begins behind them now, as a child of via. */
+/* The first k tokens of n, none of which are processed, are those of `via` from n's start on: n begins behind them now, as a
+ * child of via. */
 static void begin_later(cache_node *n, size_t k, cache_node *via) {
     memmove(n->tokens, n->tokens + k, (n->n_own - k) * sizeof *n->tokens);
     n->n_own -= k;
@@ -403,11 +404,27 @@ static void begin_later(cache_node *n, size_t k, cache_node *via) {
     settle(old);
 }
 
-/* Lets n, none of whose own tokens are processed, take over what its parent or a sibling has processed of the same
- * tokens. True when nothing is left to process. */
+/* How many of n's first tokens are those that other, its parent or a sibling, has there; done: has processed there. */
+static size_t in_common(const cache_node *n, const cache_node *other, bool done) {
+    size_t end = done ? other->n_done : end_of(other), skip = n->start - other->start;
+    return end > n->start ? same_tokens(n->tokens, other->tokens + skip, min_of(n->n_own, end - n->start)) : 0;
+}
+
+/* The parent or the sibling that has the most in common with n. */
+static size_t find_common(const cache_node *n, bool done, cache_node **via) {
+    size_t best = in_common(n, *via = n->parent, done);
+    for (cache_node *c = n->parent->child; c; c = c->next) {
+        size_t k = c != n && c->start == n->start ? in_common(n, c, done) : 0;
+        if (k > best) best = k, *via = c;
+    }
+    return best;
+}
+
+/* Lets n, if none of its own tokens are processed, begin behind those that its parent or a sibling has too. True: it does. */
 static bool adopt(cache_node *n) {
+    bool any = false;
     while (n->parent && n->n_own && n->n_claimed == n->start) {
-        cache_node *p = n->parent, *via = p;
+        cache_node *p = n->parent, *via;
         if (p->n_own == 0 && p->parent) { /* a view: what it stands for is its parent's */
             cache_node *above = p->parent;
             unlink_child(n);
@@ -415,22 +432,21 @@ static bool adopt(cache_node *n) {
             settle(p);
             continue;
         }
-        size_t best = p->n_done > n->start
-            ? same_tokens(n->tokens, p->tokens + (n->start - p->start), min_of(n->n_own, p->n_done - n->start)) : 0;
-        for (cache_node *c = p->child; c; c = c->next) {
-            if (c == n || c->start != n->start || c->n_done <= c->start) continue;
-            size_t k = same_tokens(n->tokens, c->tokens, min_of(n->n_own, c->n_done - c->start));
-            if (k > best) best = k, via = c;
-        }
-        if (best < ADOPT_LEAST) return false;
+        size_t best = find_common(n, true, &via);
+        if (best < ADOPT_LEAST) best = find_common(n, false, &via);
+        if (best < ADOPT_LEAST) break;
         begin_later(n, best, via);
+        any = true;
     }
-    return n->n_own == 0;
+    return any;
 }
 
+/* Whoever stands on other tokens now has other siblings: their children may find more. */
 void node_adopt(cache_node *n) {
-    node_run run = {0};
-    while (node_pending(n, end_of(n), &run) && adopt(run.node)) {}
+    for (bool any = true; any;) {
+        any = false;
+        for (cache_node *p = n; p; p = p->parent) any = adopt(p) || any;
+    }
 }
 
 void node_blocks(const cache_node *n, size_t length, uint8_t **table) {
@@ -532,7 +548,11 @@ cache_node *node_retain(cache_node *n) {
 void node_release(cache_node *n) {
     if (!n) return;
     assert(n->refs > 0);
-    if (--n->refs == 0) settle(n);
+    if (--n->refs > 0) return;
+    cache_store *s = n->store;
+    s->refs++; /* the last node may be what the store is still there for, and the root above it goes with the store */
+    settle(n);
+    cache_store_release(s);
 }
 
 pl_code node_empty(cache_store *s, cache_node **out, pl_error *e) {

@@ -70,8 +70,8 @@ typedef struct { cache_node *node; size_t from, to; } node_run;
 /* The run nearest the root that has to be processed before positions [0, length) of n are: false when none has.
  * Runs that this step has claimed already are passed over. */
 bool node_pending(cache_node *n, size_t length, node_run *out);
-/* Finds tokens of n that its parents' other branches have processed already, a block's worth at least, and lets n stand on
- * those: a prompt is processed once even when it was noted twice. To be called before anything of a step is claimed. */
+/* Finds pending tokens of n that its parents' other branches have too, processed or not, a block's worth at least, and lets n
+ * stand on those: a prompt is processed once even when it was noted twice. To be called before anything of a step is claimed. */
 void node_adopt(cache_node *n);
 /* Claims slots for positions up to `to` of the node's own, which must be pending: blocks are taken, or one is
  * copied. PL_ERR_POOL or PL_ERR_MEMORY: nothing claimed. PL_ERR_CANCELLED: a copy is needed of a block that this very

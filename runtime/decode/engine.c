@@ -182,11 +182,7 @@ void engine_close(engine *g) {
 
 model *engine_model(engine *g) { return g->m; }
 cache_store *engine_store(engine *g) { return g->store; }
-engine_counts engine_stats(const engine *g) {
-    engine_counts n = g->counts;
-    if (g->scratch) n.experts = forward_expert_counts(g->scratch);
-    return n;
-}
+engine_counts engine_stats(const engine *g) { return g->counts; }
 void engine_count_sampled(engine *g) { g->counts.sampled++; }
 
 /* ---- jobs ---- */
@@ -647,6 +643,7 @@ static void deliver_one(engine *g) {
 /* What has been computed is taken up, for so long. True: there are more logits to compute. */
 static bool take_up(engine *g, double until) {
     if (g->stage == STAGE_ROWS) {
+        g->counts.experts = forward_expert_counts(g->scratch);
         if (g->rc) {
             fail_step(g, g->rc, &g->error);
             return false;

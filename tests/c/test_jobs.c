@@ -185,6 +185,7 @@ TEST(jobs_that_are_open_together_never_disturb_one_another) {
             }
             mem_fail_at(0);
         }
+        mem_fail_at(0);
         while (w.n_jobs > 0) close_job(&w, below(w.n_jobs));
         while (w.n_caches > 0) node_release(w.caches[--w.n_caches]);
         assert_int_equal(cache_store_nodes(engine_store(w.g)), 0);

@@ -80,17 +80,6 @@ static void hold_end(hold *h) {
     pthread_mutex_destroy(&h->lock);
 }
 
-/* Polls until the step that is under way is at its end: it has to be one for rows, of which all want few logits. */
-static void end_step(engine *g) {
-    uint64_t steps = engine_stats(g).steps;
-    for (;;) {
-        engine_wait(g, EVER);
-        bool nothing = !engine_ready(g);
-        engine_poll(g, 0);
-        if (nothing || engine_stats(g).steps > steps) return;
-    }
-}
-
 /* ---- engines, and what one computes alone ---- */
 
 /* Another file each time, so another model, with a team of its own. */
@@ -295,9 +284,9 @@ static void open_one(world *w) {
 static void send_elsewhere(world *w) {
     open_job *o = &w->jobs[below(w->n_jobs)];
     cache_node *cache = w->caches[below(w->n_caches)];
-    size_t before = new_tokens(o->j);
     pl_error e;
     if (o->n_parts || node_length(cache) == 0) return;
+    size_t before = new_tokens(o->j);
     if (job_resume_from(o->j, cache, &e)) {
         assert_int_equal(new_tokens(o->j), before);
         return;
@@ -359,7 +348,10 @@ static void note_trouble(world *w) {
 }
 
 static void poll_some(world *w) {
+    uint64_t steps = 0;
     for (size_t n = 1 + below(4); n-- > 0;) {
+        assert_true(engine_stats(w->g).steps >= steps);
+        steps = engine_stats(w->g).steps;
         if (!w->held && below(2)) engine_wait(w->g, EVER);
         engine_poll(w->g, below(3) ? 0 : 1e-5 * (double)below(20));
     }
@@ -469,7 +461,7 @@ TEST(a_job_that_is_stuck_keeps_its_trouble_until_it_is_retried) {
     engine_poll(g, 0);
     job_retry(j);
     hold_end(&h);
-    end_step(g);
+    engine_step(g); /* the rest of it */
     assert_int_equal(job_state(j), JOB_RUNNING);
     assert_int_equal(job_run(j, &e), PL_OK);
     assert_int_equal(job_state(j), JOB_DONE);
@@ -691,6 +683,382 @@ TEST(no_step_has_more_rows_than_the_limit_and_all_jobs_come_to_their_end) {
     engine_close(fresh);
 }
 
+/* ---- cancelling ---- */
+
+TEST(a_job_that_is_closed_amid_a_step_leaves_no_block_and_the_others_tokens_as_they_are) {
+    enum { N = 5, NEW = 12 };
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    for (size_t round = 0; round < 24; round++) {
+        int32_t list[N][200];
+        size_t n[N], which = round % N, after = round / N, others = 0;
+        job *j[N];
+        hold h;
+        for (size_t i = 0; i < N; i++) {
+            n[i] = i == which ? 1 + below(190) : 1 + below(18); /* with NEW in one block */
+            random_tokens(list[i], n[i]);
+            j[i] = open_behind(g, list[i], n[i], NEW, i);
+        }
+        for (size_t k = 0; k < after; k++) engine_step(g);
+        hold_begin(&h, g);
+        engine_poll(g, 0);
+        assert_false(engine_ready(g));
+        if (round % 2) job_finish(j[which], FINISH_CALLBACK);
+        job_close(j[which]);
+        hold_end(&h);
+        engine_step(g); /* the rest of it */
+        for (size_t i = 0; i < N; i++) others += i != which && processed(j[i]) > 0;
+        assert_int_equal(used_blocks(g), others);
+        while (engine_step(g)) {}
+        for (size_t i = 0; i < N; i++) {
+            if (i == which) continue;
+            check_alone(fresh, j[i], list[i], n[i], NEW, i);
+            job_close(j[i]);
+        }
+        check_nothing_left(g);
+    }
+    engine_close(g);
+    engine_close(fresh);
+}
+
+TEST(a_prompt_that_is_cancelled_alone_abandons_its_step) {
+    enum { LONG = 400, NEW = 4 };
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    int32_t list[LONG];
+    pl_error e;
+    hold h;
+    random_tokens(list, LONG);
+    for (int how = 0; how < 4; how++) {
+        uint64_t before = engine_stats(g).tokens;
+        job *j = open_behind(g, list, LONG, NEW, 0);
+        hold_begin(&h, g);
+        engine_poll(g, 0);
+        assert_true(used_blocks(g) > 0);
+        if (how == 0) job_stop(j);
+        else if (how == 1) job_finish(j, FINISH_CANCELLED);
+        else if (how == 2) assert_true(engine_interrupt());
+        else job_close(j), j = NULL;
+        hold_end(&h);
+        engine_wait(g, EVER);
+        assert_true(engine_ready(g));
+        engine_poll(g, 0);
+        assert_int_equal(engine_stats(g).tokens, before);
+        if (how == 2) assert_false(engine_poll(g, 0)); /* notices what it was */
+        assert_int_equal(used_blocks(g), 0);
+        assert_false(engine_ready(g));
+        if (how == 0) {
+            assert_int_equal(job_state(j), JOB_STUCK);
+            assert_int_equal(job_run(j, &e), PL_OK);
+            check_alone(fresh, j, list, LONG, NEW, 0);
+        } else if (j) {
+            assert_int_equal(job_state(j), JOB_DONE);
+            assert_int_equal(job_result(j).reason, FINISH_CANCELLED);
+            assert_int_equal(new_tokens(j), 0);
+        }
+        job_close(j);
+        check_nothing_left(g);
+    }
+    /* A step that computes something for somebody else goes on. */
+    int32_t one = 5;
+    uint64_t before = engine_stats(g).tokens;
+    job *j = open_behind(g, list, LONG, NEW, 0), *other = open_behind(g, &one, 1, NEW, 0);
+    hold_begin(&h, g);
+    engine_poll(g, 0);
+    job_close(j);
+    hold_end(&h);
+    engine_step(g); /* the rest of it */
+    assert_true(engine_stats(g).tokens > before + 1);
+    assert_int_equal(used_blocks(g), 1);
+    assert_int_equal(new_tokens(other), 1);
+    job_close(other);
+    engine_close(g);
+    engine_close(fresh);
+}
+
+static void *interrupting_thread(void *arg) {
+    bool *noted = arg;
+    *noted = engine_interrupt();
+    return NULL;
+}
+
+static bool interrupt_elsewhere(void) {
+    pthread_t thread;
+    bool noted = false;
+    assert_int_equal(pthread_create(&thread, NULL, interrupting_thread, &noted), 0);
+    pthread_join(thread, NULL);
+    return noted;
+}
+
+TEST(an_interrupt_reaches_what_computes_in_every_engine_and_no_job_that_is_opened_after_it) {
+    enum { N = 2, LONG = 100, NEW = 6 };
+    engine *g[N], *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    static float want[V];
+    int32_t list[LONG];
+    for (size_t i = 0; i < N; i++) g[i] = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    for (size_t round = 0; round < 6; round++) {
+        job *before[N], *looks[N], *paused[N], *after[N];
+        cache_node *n[N];
+        hold h[N];
+        pl_error e;
+        random_tokens(list, LONG);
+        assert_false(engine_interrupt()); /* no job is open */
+        for (size_t i = 0; i < N; i++) {
+            n[i] = tiny_cache(g[i], list, LONG);
+            generate_options o = options(n[i], list, 9, NEW);
+            o.pause = true;
+            before[i] = open_behind(g[i], list + 1, 50, NEW, 0);
+            paused[i] = open_generation(g[i], &o);
+            for (size_t k = 0; k < round; k++) engine_step(g[i]);
+            looks[i] = open_evaluation(g[i], WANT_LOGITS, n[i], LONG - 1, 1);
+            hold_begin(&h[i], g[i]);
+            engine_poll(g[i], 0);
+        }
+        assert_true(interrupt_elsewhere());
+        assert_false(interrupt_elsewhere()); /* nobody has noticed it */
+        for (size_t i = 0; i < N; i++) {
+            after[i] = open_behind(g[i], list + 2, 40, NEW, round);
+            hold_end(&h[i]);
+            if (round % 2) while (engine_poll(g[i], 0)) engine_wait(g[i], EVER);
+            else while (engine_step(g[i])) {}
+            size_t had = new_tokens(before[i]);
+            assert_int_equal(job_state(before[i]), JOB_DONE);
+            assert_int_equal(job_result(before[i]).reason, had == NEW ? FINISH_LENGTH : FINISH_CANCELLED);
+            assert_int_equal(job_state(paused[i]), JOB_DONE);
+            assert_int_equal(job_result(paused[i]).reason, FINISH_CANCELLED);
+            assert_int_equal(job_state(after[i]), JOB_DONE);
+            check_alone(fresh, after[i], list + 2, 40, NEW, round);
+            assert_int_equal(job_state(looks[i]), JOB_STUCK);
+            assert_int_equal(job_trouble(looks[i], &e), PL_ERR_CANCELLED);
+            assert_int_equal(job_run(looks[i], &e), PL_OK);
+            from_scratch(fresh, list, LONG, LONG - 1, 1, want);
+            assert_memory_equal(job_row(looks[i], 0), want, sizeof want);
+        }
+        for (size_t i = 0; i < N; i++) {
+            job_close(before[i]);
+            job_close(looks[i]);
+            job_close(paused[i]);
+            job_close(after[i]);
+            node_release(n[i]);
+            check_nothing_left(g[i]);
+        }
+    }
+    for (size_t i = 0; i < N; i++) engine_close(g[i]);
+    engine_close(fresh);
+}
+
+/* ---- the end ---- */
+
+TEST(an_engine_that_is_closed_amid_a_step_leaves_its_caches_and_nothing_else) {
+    for (int how = 0; how < 12; how++) {
+        engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1 + (uint32_t)(how & 1));
+        int32_t list[300], found[300];
+        hold h;
+        random_tokens(list, 300);
+        cache_node *n = tiny_cache(g, list, 300);
+        job *j[2] = {open_evaluation(g, WANT_LOGITS, n, 100, 150), open_behind(g, list, 60, 5, 0)};
+        for (int k = 0; k < how / 4; k++) {
+            engine_wait(g, EVER);
+            engine_poll(g, 0); /* in the midst of handing out, later */
+        }
+        if (how & 2) {
+            hold_begin(&h, g);
+            engine_poll(g, 0);
+        } else {
+            engine_poll(g, 0);
+        }
+        for (size_t i = 0; i < 2; i++) job_close(j[i]);
+        if (how & 2) hold_end(&h);
+        engine_close(g);
+        assert_int_equal(node_length(n), 300);
+        node_tokens(n, 0, 300, found);
+        assert_memory_equal(found, list, sizeof list);
+        node_release(n);
+    }
+}
+
+static double cpu_seconds(void) {
+    struct rusage u;
+    getrusage(RUSAGE_SELF, &u);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+}
+
+TEST(an_idle_engine_uses_no_cpu) {
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 2);
+    int32_t list[50];
+    random_tokens(list, 50);
+    job *done = open_behind(g, list, 50, 10, 0), *paused;
+    cache_node *empty = tiny_cache(g, NULL, 0);
+    generate_options o = options(empty, list, 20, 10);
+    o.pause = true;
+    paused = open_generation(g, &o);
+    while (engine_poll(g, 0)) engine_wait(g, EVER);
+    assert_int_equal(job_state(done), JOB_DONE);
+    assert_int_equal(job_state(paused), JOB_WAITING);
+    double before = cpu_seconds();
+    nanosleep(&(struct timespec){.tv_nsec = 200000000}, NULL);
+    assert_true(cpu_seconds() - before < 0.05);
+    job_close(done);
+    job_close(paused);
+    node_release(empty);
+    engine_close(g);
+}
+
+/* ---- the same for several ---- */
+
+TEST(the_same_tokens_behind_the_same_cache_are_computed_once_whoever_is_cancelled) {
+    enum { BASE = 20, N = 150, NEW = 3, ASKERS = 3 };
+    engine *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    for (size_t way = 0; way < 5; way++) { /* which of them is closed amid the first step, or none */
+        for (size_t rows = 16; rows <= 512; rows *= 8) {
+            engine *g = limited_engine(small_model(512, TYPE_F16), rows, 0);
+            int32_t list[BASE + N];
+            job *j[ASKERS];
+            hold h;
+            random_tokens(list, BASE + N);
+            cache_node *base = tiny_cache(g, list, BASE);
+            for (size_t i = 0; i < ASKERS; i++) {
+                generate_options o = options(base, list + BASE, N, NEW);
+                o.sampler.temperature = 1, o.sampler.seed = i + 1;
+                j[i] = open_generation(g, &o);
+            }
+            hold_begin(&h, g);
+            engine_poll(g, 0);
+            if (way < ASKERS) {
+                job_close(j[way]);
+                j[way] = NULL;
+            } else if (way == ASKERS) {
+                job_stop(j[0]);
+                job_retry(j[0]);
+            }
+            hold_end(&h);
+            while (engine_step(g)) {}
+            size_t left = 0;
+            for (size_t i = 0; i < ASKERS; i++) {
+                if (!j[i]) continue;
+                left++;
+                check_alone(fresh, j[i], list, BASE + N, NEW, i + 1);
+                job_close(j[i]);
+            }
+            assert_int_equal(engine_stats(g).tokens, BASE + N + left * (NEW - 1));
+            node_release(base);
+            check_nothing_left(g);
+            engine_close(g);
+        }
+    }
+    engine_close(fresh);
+}
+
+TEST(one_cache_that_several_look_at_is_computed_once_whoever_is_cancelled) {
+    enum { N = 120, LOOKERS = 3 };
+    engine *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    static float want[N * V];
+    for (size_t way = 0; way <= LOOKERS; way++) {
+        engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+        int32_t list[N];
+        job *j[LOOKERS];
+        hold h;
+        random_tokens(list, N);
+        from_scratch(fresh, list, N, 0, N, want);
+        cache_node *n = tiny_cache(g, list, N);
+        for (size_t i = 0; i < LOOKERS; i++) j[i] = open_evaluation(g, WANT_LOGITS, n, 0, N);
+        hold_begin(&h, g);
+        engine_poll(g, 0);
+        if (way < LOOKERS) job_close(j[way]), j[way] = NULL;
+        hold_end(&h);
+        while (engine_poll(g, 0)) engine_wait(g, EVER);
+        for (size_t i = 0; i < LOOKERS; i++) {
+            if (!j[i]) continue;
+            assert_int_equal(job_state(j[i]), JOB_DONE);
+            assert_memory_equal(job_row(j[i], 0), want, sizeof want);
+            job_close(j[i]);
+        }
+        assert_int_equal(engine_stats(g).tokens, N);
+        node_release(n);
+        check_nothing_left(g);
+        engine_close(g);
+    }
+    engine_close(fresh);
+}
+
+/* ---- attention over what sequences share ---- */
+
+static const size_t fork_at[] = {1, 2, 16, 31, 32, 33, 48, 63, 64, 65, 95, 96, 97, 127, 128, 129, 130, 159, 160, 161, 191, 192, 193, 199, 200};
+#define FORKS (sizeof fork_at / sizeof *fork_at)
+#define PREFIX 200
+#define TURNS 3
+
+/* Branches of one prefix, at each of these lengths two, all decoded in the same steps. */
+static void check_forks(const char *path, const char *alone_path, kv_type kv, uint32_t threads) {
+    enum { N = 2 * FORKS };
+    static float want[V];
+    engine_options o = {.model = {.path = path, .kv = kv, .threads = threads}};
+    engine *g, *fresh;
+    int32_t list[PREFIX], branch[N][PREFIX + TURNS];
+    cache_node *n[N], *prefix, *next;
+    job_part parts[N];
+    pl_error e;
+    if (engine_open(&o, &g, &e)) fail_msg("%s", e.message);
+    o.model.path = alone_path, o.model.threads = 1;
+    if (engine_open(&o, &fresh, &e)) fail_msg("%s", e.message);
+    random_tokens(list, PREFIX);
+    prefix = tiny_cache(g, list, PREFIX);
+    job *j = open_evaluation(g, WANT_NOTHING, prefix, 0, 0);
+    if (job_run(j, &e)) fail_msg("%s", e.message);
+    job_close(j);
+    for (size_t i = 0; i < N; i++) {
+        memcpy(branch[i], list, sizeof list);
+        assert_int_equal(node_truncate(prefix, fork_at[i / 2], &n[i], &e), PL_OK);
+    }
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        uint64_t tokens = engine_stats(g).tokens, steps = engine_stats(g).steps;
+        for (size_t i = 0; i < N; i++) {
+            size_t length = fork_at[i / 2] + turn;
+            branch[i][length] = (int32_t)below(V);
+            assert_int_equal(node_extend(n[i], &branch[i][length], 1, &next, &e), PL_OK);
+            node_release(n[i]);
+            n[i] = next;
+            parts[i] = (job_part){n[i], length, 1};
+        }
+        if (job_evaluate(g, WANT_LOGITS, parts, N, &j, &e) || job_run(j, &e)) fail_msg("%s", e.message);
+        assert_int_equal(engine_stats(g).tokens - tokens, N);
+        /* One more for branches that copy a block or a state. */
+        assert_in_range(engine_stats(g).steps - steps, 1, engine_model(g)->state_bytes && !turn ? FORKS : 2);
+        for (size_t i = 0; i < N; i++) {
+            from_scratch(fresh, branch[i], fork_at[i / 2] + turn + 1, fork_at[i / 2] + turn, 1, want);
+            if (memcmp(job_row(j, i), want, sizeof want))
+                fail_msg("%s: a branch at %zu differs at turn %zu", kv_type_name(kv), fork_at[i / 2], turn);
+        }
+        job_close(j);
+    }
+    for (size_t i = 0; i < N; i++) node_release(n[i]);
+    node_release(prefix);
+    check_nothing_left(g);
+    engine_close(g);
+    engine_close(fresh);
+}
+
+static const tiny_key wide_window[] = {{"attention.sliding_window", 'u', 40, NULL}, {0}};
+
+TEST(sequences_that_share_a_prefix_are_decoded_together_as_each_is_alone) {
+    static const struct { const char *hybrid, *arch; unsigned parts; uint32_t n_layer, n_head, n_head_kv; } models[] = {
+        {NULL, NULL, 0, 2, 4, 2}, {NULL, NULL, 0, 2, 4, 4}, {NULL, NULL, 0, 1, 16, 1},
+        {NULL, "gemma2", TINY_POST_NORMS, 2, 4, 2}, {"gpt-oss", NULL, 0, 0, 0, 0}, {"gemma4", NULL, 0, 0, 0, 0},
+        {"qwen35", NULL, 0, 0, 0, 0}, {"lfm2", NULL, 0, 0, 0, 0}, {"granitehybrid", NULL, 0, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        tiny_shape shape = models[i].hybrid ? tiny_hybrid(models[i].hybrid) : tiny_default();
+        shape.context = PREFIX + TURNS;
+        if (!models[i].hybrid) {
+            shape.arch = models[i].arch, shape.parts = models[i].parts, shape.n_layer = models[i].n_layer;
+            shape.n_head = models[i].n_head, shape.n_head_kv = models[i].n_head_kv;
+            if (shape.arch) shape.keys = wide_window;
+        }
+        shape.type = TYPE_Q8_0;
+        const char *path = tiny_model(&shape), *alone = tiny_model(&shape);
+        if (models[i].hybrid) check_forks(path, alone, (kv_type)(i % KV_TYPES), 1 + (uint32_t)(i % 2));
+        else for (int kv = 0; kv < KV_TYPES; kv++) check_forks(path, alone, (kv_type)kv, 1 + (uint32_t)(kv % 2));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, note_live, check_live)
@@ -701,6 +1069,14 @@ int main(void) {
         STEP_TEST(prompts_of_one_priority_share_a_step_and_a_higher_priority_goes_first),
         STEP_TEST(no_more_generations_take_part_than_the_limit_and_the_others_follow_in_order),
         STEP_TEST(no_step_has_more_rows_than_the_limit_and_all_jobs_come_to_their_end),
+        STEP_TEST(a_job_that_is_closed_amid_a_step_leaves_no_block_and_the_others_tokens_as_they_are),
+        STEP_TEST(a_prompt_that_is_cancelled_alone_abandons_its_step),
+        STEP_TEST(an_interrupt_reaches_what_computes_in_every_engine_and_no_job_that_is_opened_after_it),
+        STEP_TEST(an_engine_that_is_closed_amid_a_step_leaves_its_caches_and_nothing_else),
+        STEP_TEST(an_idle_engine_uses_no_cpu),
+        STEP_TEST(the_same_tokens_behind_the_same_cache_are_computed_once_whoever_is_cancelled),
+        STEP_TEST(one_cache_that_several_look_at_is_computed_once_whoever_is_cancelled),
+        STEP_TEST(sequences_that_share_a_prefix_are_decoded_together_as_each_is_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,5 +227,26 @@ t.test("an interrupt ends a script that generates nothing, with an error", funct
     has(assert(io.open(out)):read "a", "interrupted!", "status 1")
 end)
 
+t.test("errors of tasks that nobody joins end a script", function()
+    local out, err, status = run(temporary "local p = require 'perilune' p.spawn(function() error 'lonely' end) p.sleep(0.01) print 'end'")
+    t.eq(out, "end\n")
+    has(err, "lonely")
+    t.eq(status, 1)
+end)
+
+-- Every script of the cookbook runs as it stands, and says what it is there to say.
+local says = {
+    beam = "The capital of", continue = "", dialog = "", force = "However,", fork = "", generate = "", sample = "", stream = "",
+    parallel = "480 tokens in", npcs = "I am Mira, a blacksmith in Oakford.", game_loop = "frames in", tree_of_thoughts = "depth 3",
+}
+for name, piece in pairs(says) do
+    t.test("scripts/" .. name .. ".lua runs", function()
+        local out, err, status = run("scripts/" .. name .. ".lua")
+        t.eq(err, "")
+        t.eq(status, 0)
+        has(out, piece)
+    end)
+end
+
 scratch.clean()
 t.done()

@@ -653,25 +653,6 @@ t.test("any mix of tasks: everybody says what he says alone", function()
     t.ok(said > 30, said)
 end)
 
-t.test("the scripts on tasks run as they are", function()
-    local scratch = dofile "tests/lua/scratch.lua"
-    local function run(command)
-        local out, err = scratch.temporary(), scratch.temporary()
-        local _, how, status = os.execute(("'%s' scripts/%s >'%s' 2>'%s' </dev/null"):format(arg[-1], command, out, err))
-        t.eq(scratch.read(err), "", command)
-        t.eq(how == "exit" and status, 0, command)
-        return scratch.read(out)
-    end
-    t.eq(select(2, run("parallel.lua"):gsub("seed %d,", "")), 8)
-    local held, processed, world = run("npcs.lua"):match "hold (%d+) tokens; (%d+) were processed, .* the world's (%d+) once"
-    t.ok(processed + 0 <= held - 3 * world) -- what is pending at the ends is not processed
-    local frames = run "game_loop.lua demo 20"
-    t.eq(select(2, frames:gsub("frame +%d+ ", "")), 20)
-    t.ok(frames:find("20 frames; poll: median", 1, true))
-    t.eq(select(2, run("tree_of_thoughts.lua"):gsub("depth %d: values", "")), 3)
-    scratch.clean()
-end)
-
 t.test("what a cancelled task computed is let go of without a collection", function()
     local words = ("word "):rep(100)
     collectgarbage()
