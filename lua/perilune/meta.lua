@@ -12,6 +12,8 @@
 ---@field deterministic? boolean the same answer whichever way, for float weights too
 ---@field mmap? boolean false: read the file instead of mapping it
 ---@field repack? boolean false: leave the weights as they lie in the file: less memory, slower
+---@field step_rows? integer most rows of one step; default 512
+---@field sequences? integer most generations that are computed side by side; default 256
 ---@field vocab_only? boolean the tokenizer alone
 ---@field progress? fun(fraction: number): boolean? called while loading; false ends it
 
