@@ -513,6 +513,16 @@ static flight_state flight_of(engine *g) {
     return f;
 }
 
+/* What was asked for is computed, and is the owner's now. False: nothing was asked for. Called when it does not compute. */
+static bool land(engine *g) {
+    pthread_mutex_lock(&g->lock);
+    bool over = g->flight == FLIGHT_OVER;
+    assert(g->flight != FLIGHT_ASKED);
+    g->flight = FLIGHT_NONE;
+    pthread_mutex_unlock(&g->lock);
+    return over;
+}
+
 /* ---- the step ---- */
 
 static void look_for_interrupts(engine *g) {
@@ -668,8 +678,7 @@ static bool take_up(engine *g, double until) {
 bool engine_step(engine *g) {
     if (g->stage == STAGE_NONE && !begin_step(g, false)) return false;
     engine_wait(g, EVER);
-    if (g->flight == FLIGHT_OVER) g->flight = FLIGHT_NONE; /* nobody else looks at it now */
-    else if (g->stage == STAGE_ROWS) compute(g);
+    if (!land(g) && g->stage == STAGE_ROWS) compute(g);
     while (g->stage != STAGE_NONE && take_up(g, EVER)) compute(g);
     return true;
 }
@@ -679,14 +688,13 @@ bool engine_poll(engine *g, double seconds) {
     pl_error e;
     do {
         if (flight_of(g) == FLIGHT_ASKED) break;
-        bool fresh = g->stage == STAGE_ROWS && g->flight == FLIGHT_NONE;
+        bool fresh = !land(g) && g->stage == STAGE_ROWS;
         if (g->stage == STAGE_NONE) {
             if (!begin_step(g, true)) break;
             if (g->stage == STAGE_NONE) continue; /* it failed */
             fresh = true;
         }
         if (!fresh) {
-            g->flight = FLIGHT_NONE;
             if (!take_up(g, until)) {
                 if (g->stage == STAGE_NONE) break; /* whoever paused can take part in the next one */
                 continue;
