@@ -101,20 +101,23 @@ end
 ---@param fn fun(...: any): ...
 ---@return fun(...: any): ...
 function M.wrap(fn)
-  local co = coroutine.create(fn)
+  local co, waits = coroutine.create(fn), false
   local function go_on(ok, first, ...)
     if not ok then
       if coroutine.status(co) == "dead" then coroutine.close(co) end
       error(first, 0)
     end
     if first == core.wait_token and coroutine.status(co) == "suspended" then
+      waits = true
       pass_on(co, first)
+      waits = false
       core.passes(co)
       return go_on(coroutine.resume(co))
     end
     return first, ...
   end
   return function(...)
+    if waits and coroutine.status(co) == "suspended" then error("the coroutine waits, in another task", 2) end
     core.passes(co)
     return go_on(coroutine.resume(co, ...))
   end

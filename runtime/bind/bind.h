@@ -100,6 +100,7 @@ struct request {
     bool wrapped;               /* the error of on_token has been made an error object already */
     row_handle *lent;           /* the logits that a sampler in Lua looks at now; anchored */
     bool collected;             /* for lack of memory the collector has run while this was waited for */
+    bool retry;                 /* and it is to be tried once more */
 };
 /* Its user values. */
 enum { REQUEST_MODEL = 1, REQUEST_STOPS, REQUEST_ON_TOKEN, REQUEST_END, REQUEST_LENT, REQUEST_VALUES = 5 };

@@ -109,6 +109,8 @@ request *bind_evaluated(lua_State *L, int idx) {
         job_trouble(r->job, &e);
         bind_fail(L, &e);
     }
+    if (job_state(r->job) != JOB_DONE)
+        bind_raise(L, PL_ERR_ARGUMENT, "a coroutine that waits for the model was resumed from elsewhere");
     return r;
 }
 

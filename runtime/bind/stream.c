@@ -46,10 +46,15 @@ static int stream_next(lua_State *L) {
     return pulled(L, bind_call_on_token(L, 1, pulled), 1);
 }
 
+static int stream_call(lua_State *L);
+
 static int stream_waited(lua_State *L, int status, lua_KContext ctx) {
+    request *r = lua_touserdata(L, 1);
     (void)status, (void)ctx;
-    if (push_end(L, lua_touserdata(L, 1))) return lua_pushnil(L), 1; /* closed meanwhile */
+    if (push_end(L, r)) return lua_pushnil(L), 1; /* closed meanwhile */
     bind_check_run(L, 1);
+    job_status state = job_state(bind_job(L, r));
+    if (state == JOB_RUNNING || (state == JOB_WAITING && r->delivered)) return stream_call(L); /* another task was handed it */
     return stream_next(L);
 }
 

@@ -6,8 +6,9 @@
  * the user's inside it, a function that Lua calls from C), the others stay where they are. Tasks are resumed in the order of
  * their spawning, once a round, and a step of the engines follows a round.
  *
- * The scheduler's user values: live tasks (which it keeps alive), and on_error. A task's: its coroutine, and what it came to:
- * a table of results, or the error. */
+ * The scheduler's user values: tasks that are live, or failed and nobody was told (which it keeps alive), and on_error. A task's:
+ * its coroutine; what it came to, a table of results, or the error; what it waits for, so that this stays whatever a script does
+ * to the coroutine. */
 #include "bind/bind.h"
 
 #include <errno.h>
@@ -18,29 +19,30 @@
 
 #define SCHEDULER_KEY "perilune.scheduler"
 enum { SCHEDULER_TASKS = 1, SCHEDULER_ON_ERROR, SCHEDULER_TRANSPARENT, SCHEDULER_VALUES = 3 };
-enum { TASK_COROUTINE = 1, TASK_OUTCOME, TASK_VALUES = 2 };
+enum { TASK_COROUTINE = 1, TASK_OUTCOME, TASK_WAITS_FOR, TASK_VALUES = 3 };
 
 typedef enum { TASK_READY, TASK_WAITS, TASK_JOINS, TASK_SLEEPS, TASK_DONE, TASK_FAILED, TASK_CANCELLED } task_status;
 
 typedef struct task {
-    struct task *prev, *next;   /* of the live ones, in the order of spawning */
+    struct task *prev, *next;   /* in one of the scheduler's lists */
     lua_State *co;              /* NULL: finished */
     task_status status;
     int n_args;                 /* that its function is called with, while it was never resumed: else 0 */
     int priority;
     bool awaited;               /* somebody was told its error, or will be */
+    bool active;                /* its coroutine is being resumed */
     bool doomed;                /* it was cancelled while it ran: it ends when it next waits, gives way or returns */
-    request *waits;             /* TASK_WAITS: anchored by its coroutine */
-    lua_State *list_at;         /* TASK_JOINS: the stack, and the place on it, of the list of tasks that it waits for */
-    int list_idx;
+    request *waits;             /* TASK_WAITS: this, which is TASK_WAITS_FOR; a list of tasks is that when TASK_JOINS */
     double wake;                /* TASK_SLEEPS */
     uint64_t round;             /* in which it was resumed last */
 } task;
 
+typedef struct { task *first, *last; size_t n; } task_list;
+
 typedef struct {
-    task *first, *last;
+    task_list live;             /* in the order of spawning */
+    task_list failed;           /* and nobody was told, in the order in which they did */
     task *current;              /* NULL: none runs */
-    size_t n_live, n_failed;    /* live; failed and nobody was told */
     uint64_t round;
     bool broken_off;            /* the round's time was up before it was over: the next call goes on with it */
     loop own, *engines;
@@ -90,59 +92,107 @@ static lua_Integer first_finished(lua_State *L, int idx) {
 
 static bool settled(const request *r) { return r->job == NULL || job_state(r->job) != JOB_RUNNING; }
 
-static bool is_ready(const task *t, double now) {
+static void push_task(lua_State *L, const task *t) {
+    push_scheduler(L);
+    lua_getiuservalue(L, -1, SCHEDULER_TASKS);
+    lua_rawgetp(L, -1, t);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+/* Its coroutine is running, or has resumed what is: here, or from where a script got hold of it. */
+static bool is_running(const task *t) {
+    lua_Debug ar;
+    return t->active || (lua_status(t->co) == LUA_OK && lua_getstack(t->co, 0, &ar));
+}
+
+static bool is_ready(lua_State *L, const task *t, double now) {
+    bool yes;
+    if (is_running(t)) return false;
     switch (t->status) {
     case TASK_READY: return true;
     case TASK_WAITS: return settled(t->waits);
-    case TASK_JOINS: return first_finished(t->list_at, t->list_idx) != 0;
     case TASK_SLEEPS: return now >= t->wake;
+    case TASK_JOINS:
+        push_task(L, t);
+        lua_getiuservalue(L, -1, TASK_WAITS_FOR);
+        yes = first_finished(L, lua_gettop(L)) != 0;
+        lua_pop(L, 2);
+        return yes;
     default: return false;
     }
 }
 
-/* A request that lacks memory of the pool is tried once more after a collection. */
-static void retry_after_collection(lua_State *L, request *r) {
-    if (r->job == NULL || job_state(r->job) != JOB_STUCK || r->collected || job_trouble(r->job, NULL) != PL_ERR_POOL) return;
-    r->collected = true;
-    bind_collect(L);
-    if (r->job != NULL) job_retry(r->job);
+/* A request that lacks memory of the pool is tried once more after a collection. Here it is noted that it should be. */
+static bool wants_collection(request *r) {
+    if (r->job == NULL || job_state(r->job) != JOB_STUCK || r->collected || job_trouble(r->job, NULL) != PL_ERR_POOL) return false;
+    return r->collected = r->retry = true;
 }
 
-static void retry_all(lua_State *L, scheduler *s) {
-    for (task *t = s->first; t != NULL; t = t->next)
-        if (t->status == TASK_WAITS) retry_after_collection(L, t->waits);
+static void retry(request *r) {
+    if (r->retry && r->job != NULL) job_retry(r->job);
+    r->retry = false;
+}
+
+/* One collection for all that tasks wait for, and for own, which may be NULL. Finalizers may do anything to tasks meanwhile. */
+static void retry_after_collection(lua_State *L, scheduler *s, request *own) {
+    bool any = own != NULL && wants_collection(own);
+    for (task *t = s->live.first; t != NULL; t = t->next)
+        if (t->status == TASK_WAITS && wants_collection(t->waits)) any = true;
+    if (!any) return;
+    bind_collect(L);
+    if (own != NULL) retry(own);
+    for (task *t = s->live.first; t != NULL; t = t->next)
+        if (t->status == TASK_WAITS) retry(t->waits);
 }
 
 /* ---- running ---- */
 
-static void unlink_task(scheduler *s, task *t) {
-    if (t->prev) t->prev->next = t->next;
-    else s->first = t->next;
-    if (t->next) t->next->prev = t->prev;
-    else s->last = t->prev;
-    t->prev = t->next = NULL;
-    s->n_live--;
+static void link_task(task_list *l, task *t) {
+    t->prev = l->last;
+    t->next = NULL;
+    if (l->last) l->last->next = t;
+    else l->first = t;
+    l->last = t;
+    l->n++;
 }
 
-/* The task at idx is over: what it came to is on the top. Its coroutine is closed, and with it what is pending there. */
+static void unlink_task(task_list *l, task *t) {
+    if (t->prev) t->prev->next = t->next;
+    else l->first = t->next;
+    if (t->next) t->next->prev = t->prev;
+    else l->last = t->prev;
+    t->prev = t->next = NULL;
+    l->n--;
+}
+
+/* No longer kept alive. */
+static void let_go(lua_State *L, const task *t) {
+    push_scheduler(L);
+    lua_getiuservalue(L, -1, SCHEDULER_TASKS);
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, t);
+    lua_pop(L, 2);
+}
+
+/* The task at idx is over: what it came to is on the top. Its coroutine is closed, and with it what is pending there; what
+ * that calls is still inside the task. */
 static void finish(lua_State *L, scheduler *s, int idx, task_status status) {
-    task *t = lua_touserdata(L, idx);
+    task *t = lua_touserdata(L, idx), *before = s->current;
     lua_State *co = t->co;
     idx = lua_absindex(L, idx);
     lua_setiuservalue(L, idx, TASK_OUTCOME);
     t->status = status;
     t->co = NULL;
     t->waits = NULL;
-    unlink_task(s, t);
-    if (status == TASK_FAILED && !t->awaited) s->n_failed++;
-    if (co != NULL) lua_resetthread(co);
-    push_scheduler(L);
-    lua_getiuservalue(L, -1, SCHEDULER_TASKS);
-    if (status != TASK_FAILED || t->awaited) { /* an error that nobody was told of is kept */
-        lua_pushnil(L);
-        lua_rawsetp(L, -2, t);
-    }
-    lua_pop(L, 2);
+    unlink_task(&s->live, t);
+    if (status == TASK_FAILED && !t->awaited) link_task(&s->failed, t);
+    else let_go(L, t);
+    s->current = t;
+    lua_resetthread(co);
+    s->current = before;
+    lua_pushnil(L);
+    lua_setiuservalue(L, idx, TASK_WAITS_FOR);
     lua_pushnil(L);
     lua_setiuservalue(L, idx, TASK_COROUTINE);
 }
@@ -208,6 +258,7 @@ static void resume(lua_State *L, scheduler *s) {
     t->status = TASK_READY;
     t->waits = NULL;
     t->round = s->round;
+    t->active = true;
     s->current = t;
     int status = lua_resume(co, L, n_args, &n);
     if (status == LUA_YIELD) lua_pop(co, n);
@@ -218,6 +269,7 @@ static void resume(lua_State *L, scheduler *s) {
         lua_pushinteger(L, n);
         failed = lua_pcall(L, 3, 0, 0);
     }
+    t->active = false;
     s->current = before;
     if (failed != LUA_OK) { /* no memory: its coroutine is dead, and that is what it fails with at the next attempt */
         if (status == LUA_OK) lua_settop(co, 0);
@@ -226,22 +278,14 @@ static void resume(lua_State *L, scheduler *s) {
     lua_settop(L, idx - 1);
 }
 
-static void push_task(lua_State *L, const task *t) {
-    push_scheduler(L);
-    lua_getiuservalue(L, -1, SCHEDULER_TASKS);
-    lua_rawgetp(L, -1, t);
-    lua_replace(L, -3);
-    lua_pop(L, 1);
-}
-
 /* One round: every task that is ready, in the order of spawning; those that are spawned meanwhile come last. False: none was. */
 static bool run_round(lua_State *L, scheduler *s, double until) {
     bool any = false, same = s->broken_off;
     task *t;
     if (!same) s->round++;
     s->broken_off = false;
-    for (t = s->first; t != NULL;) {
-        if (t->round != s->round && is_ready(t, loop_clock())) {
+    for (t = s->live.first; t != NULL;) {
+        if (t->round != s->round && is_ready(L, t, loop_clock())) {
             any = true;
             push_task(L, t);
             resume(L, s);
@@ -249,7 +293,7 @@ static bool run_round(lua_State *L, scheduler *s, double until) {
                 s->broken_off = true;
                 break;
             }
-            t = s->first; /* the list may be another now */
+            t = s->live.first; /* the list may be another now */
         } else {
             t = t->next;
         }
@@ -257,16 +301,16 @@ static bool run_round(lua_State *L, scheduler *s, double until) {
     return any || (same && run_round(L, s, until)); /* nobody was left in the old one */
 }
 
-static bool any_ready(const scheduler *s) {
-    for (const task *t = s->first; t != NULL; t = t->next)
-        if (is_ready(t, loop_clock())) return true;
+static bool any_ready(lua_State *L, const scheduler *s) {
+    for (const task *t = s->live.first; t != NULL; t = t->next)
+        if (is_ready(L, t, loop_clock())) return true;
     return false;
 }
 
 /* Seconds until the first sleeper wakes; infinite: there is none. */
 static double until_wake(const scheduler *s) {
     double first = INFINITY;
-    for (const task *t = s->first; t != NULL; t = t->next)
+    for (const task *t = s->live.first; t != NULL; t = t->next)
         if (t->status == TASK_SLEEPS && t->wake < first) first = t->wake;
     return first - loop_clock();
 }
@@ -295,15 +339,20 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
         bool moved = tasks && run_round(L, s, INFINITY);
         if (reached(L, g)) break;
         bool stepped = loop_step(s->engines);
-        if (g->r != NULL) retry_after_collection(L, g->r);
-        if (tasks) retry_all(L, s);
+        retry_after_collection(L, s, g->r);
         /* Interrupts and retries may end what is waited for, here or in a task, without a step. */
-        if (moved || stepped || reached(L, g) || (tasks && any_ready(s))) continue;
+        if (moved || stepped || reached(L, g) || (tasks && any_ready(L, s))) continue;
         double wake = tasks ? until_wake(s) : INFINITY, own = g->r == NULL && g->list == 0 ? g->time - loop_clock() : INFINITY;
         if (own < wake) wake = own;
-        if (isinf(wake))
+        if (isinf(wake) && tasks)
             bind_raise(L, PL_ERR_ARGUMENT, "this would wait for ever: nothing is under way that could end it");
-        if (!sleep_for(wake)) break;
+        if (isinf(wake))
+            bind_raise(L, PL_ERR_ARGUMENT, "this would wait for ever: where a task cannot be suspended (in a coroutine, but for "
+                                           "perilune.wrap's; in a function that Lua calls from C), no other task moves along");
+        if (!sleep_for(wake)) {
+            if (g->r == NULL && g->list == 0) break;
+            bind_raise(L, PL_ERR_CANCELLED, "interrupted");
+        }
     }
 }
 
@@ -325,7 +374,17 @@ static bool can_wait(lua_State *L, const scheduler *s) {
 /* What perilune.wrap tells from a yield of its function's. */
 static char wait_token;
 
-static int suspend(lua_State *L, lua_KContext ctx, lua_KFunction k) {
+/* The task that runs waits for the value at idx; 0: for none. */
+static int suspend(lua_State *L, scheduler *s, task_status status, int idx, lua_KContext ctx, lua_KFunction k) {
+    task *t = s->current;
+    if (idx != 0) {
+        push_task(L, t);
+        lua_pushvalue(L, idx);
+        lua_setiuservalue(L, -2, TASK_WAITS_FOR);
+        lua_pop(L, 1);
+    }
+    t->status = status;
+    t->waits = status == TASK_WAITS ? lua_touserdata(L, idx) : NULL;
     lua_pushlightuserdata(L, &wait_token);
     return lua_yieldk(L, 1, ctx, k);
 }
@@ -333,16 +392,14 @@ static int suspend(lua_State *L, lua_KContext ctx, lua_KFunction k) {
 void bind_wait(lua_State *L, int idx, lua_KFunction k, lua_KContext ctx) {
     request *r = lua_touserdata(L, idx);
     scheduler *s = get_scheduler(L);
-    r->collected = false;
+    r->collected = r->retry = false;
     if (r->job != NULL) job_retry(r->job);
     if (settled(r)) return;
     if (!can_wait(L, s)) {
         drive(L, s, &(goal){.r = r});
         return;
     }
-    s->current->status = TASK_WAITS;
-    s->current->waits = r;
-    suspend(L, ctx, k);
+    suspend(L, s, TASK_WAITS, idx, ctx, k);
 }
 
 /* ---- spawn ---- */
@@ -370,11 +427,7 @@ static int task_spawn(lua_State *L) {
     t->status = TASK_READY;
     t->n_args = n - 1;
     t->priority = bind_priority(L);
-    t->prev = s->last;
-    if (s->last) s->last->next = t;
-    else s->first = t;
-    s->last = t;
-    s->n_live++;
+    link_task(&s->live, t);
     return 1;
 }
 
@@ -382,18 +435,15 @@ static int task_spawn(lua_State *L) {
 
 static void note_awaited(lua_State *L, scheduler *s, task *t) {
     if (t->status == TASK_FAILED && !t->awaited) {
-        s->n_failed--;
-        push_scheduler(L);
-        lua_getiuservalue(L, -1, SCHEDULER_TASKS);
-        lua_pushnil(L);
-        lua_rawsetp(L, -2, t);
-        lua_pop(L, 2);
+        unlink_task(&s->failed, t);
+        let_go(L, t);
     }
     t->awaited = true;
 }
 
 static int join_result(lua_State *L) {
     task *t = lua_touserdata(L, 1);
+    if (!finished(t)) return bind_raise(L, PL_ERR_ARGUMENT, "a coroutine that waits for a task was resumed from elsewhere");
     if (t->status == TASK_CANCELLED) return bind_raise(L, PL_ERR_CANCELLED, "the task was cancelled");
     lua_getiuservalue(L, 1, TASK_OUTCOME);
     if (t->status == TASK_FAILED) return lua_error(L);
@@ -418,11 +468,7 @@ static void wait_for_tasks(lua_State *L, int idx, lua_KFunction k) {
         drive(L, s, &(goal){.list = idx});
         return;
     }
-    task *t = s->current;
-    t->status = TASK_JOINS;
-    t->list_at = L;
-    t->list_idx = idx;
-    suspend(L, 0, k);
+    suspend(L, s, TASK_JOINS, idx, 0, k);
 }
 
 /* task:join() --> its results */
@@ -469,21 +515,21 @@ static int task_any(lua_State *L) {
 
 /* Whether no other task waits for the same request: two may pull one stream. */
 static bool waits_alone(const scheduler *s, const task *t) {
-    for (const task *other = s->first; other != NULL; other = other->next)
+    for (const task *other = s->live.first; other != NULL; other = other->next)
         if (other != t && other->waits == t->waits) return false;
     return true;
 }
 
 /* task:cancel(): at once; what it waits for is abandoned. The task that runs is told by an error, and ends with its next wait at
- * the latest. */
+ * the latest; so does one that runs what runs this. */
 static int task_cancel(lua_State *L) {
     scheduler *s = get_scheduler(L);
     task *t = check_task(L, 1);
     lua_settop(L, 1);
     if (finished(t)) return 0;
-    if (t == s->current) {
+    if (is_running(t)) {
         t->awaited = t->doomed = true;
-        return bind_raise(L, PL_ERR_CANCELLED, "the task cancelled itself");
+        return t == s->current ? bind_raise(L, PL_ERR_CANCELLED, "the task cancelled itself") : 0;
     }
     if (t->waits != NULL && t->waits->job != NULL && job_state(t->waits->job) == JOB_RUNNING && waits_alone(s, t))
         job_stop(t->waits->job);
@@ -508,9 +554,8 @@ static int task_sleep(lua_State *L) {
         drive(L, s, &(goal){.time = wake});
         return 0;
     }
-    s->current->status = TASK_SLEEPS;
     s->current->wake = wake;
-    return suspend(L, 0, slept);
+    return suspend(L, s, TASK_SLEEPS, 0, 0, slept);
 }
 
 /* perilune.clock() --> seconds of a clock that only goes forward */
@@ -525,23 +570,14 @@ static int task_clock(lua_State *L) {
 static void report_errors(lua_State *L) {
     scheduler *s = push_scheduler(L);
     int idx = lua_gettop(L);
-    while (s->n_failed > 0) {
-        task *t = NULL;
-        lua_getiuservalue(L, idx, SCHEDULER_TASKS);
-        for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-            t = lua_touserdata(L, -1);
-            if (t->status == TASK_FAILED && !t->awaited) break;
-            t = NULL;
-        }
-        if (t == NULL) break;
-        int at = lua_gettop(L); /* the task; under it its key and the table */
+    while (s->failed.first != NULL) {
+        task *t = s->failed.first;
+        push_task(L, t);
         note_awaited(L, s, t);
-        if (lua_getiuservalue(L, idx, SCHEDULER_ON_ERROR) != LUA_TFUNCTION) {
-            lua_getiuservalue(L, at, TASK_OUTCOME);
-            lua_error(L);
-        }
-        lua_getiuservalue(L, at, TASK_OUTCOME);
-        lua_pushvalue(L, at);
+        int type = lua_getiuservalue(L, idx, SCHEDULER_ON_ERROR);
+        lua_getiuservalue(L, idx + 1, TASK_OUTCOME);
+        if (type != LUA_TFUNCTION) lua_error(L);
+        lua_pushvalue(L, idx + 1);
         lua_call(L, 2, 0);
         lua_settop(L, idx);
     }
@@ -555,11 +591,11 @@ size_t bind_poll(lua_State *L, double seconds) {
     for (;;) {
         run_round(L, s, until);
         loop_poll(s->engines, until - loop_clock());
-        retry_all(L, s);
-        if (loop_clock() >= until || (!any_ready(s) && !loop_ready(s->engines))) break;
+        retry_after_collection(L, s, NULL);
+        if (loop_clock() >= until || (!any_ready(L, s) && !loop_ready(s->engines))) break;
     }
     report_errors(L);
-    return s->n_live;
+    return s->live.n;
 }
 
 /* perilune.poll(milliseconds) --> tasks that are not finished */
@@ -645,7 +681,7 @@ static int task_tostring(lua_State *L) {
 
 static int scheduler_gc(lua_State *L) {
     scheduler *s = lua_touserdata(L, 1);
-    if (s->n_failed > 0) lua_warning(L, "perilune: a task failed, and nobody joined it", 0);
+    if (s->failed.n > 0) lua_warning(L, "perilune: a task failed, and nobody joined it", 0);
     bind_leave_host(L);
     loop_free(&s->own);
     return 0;
