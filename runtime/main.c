@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -23,6 +22,7 @@
 
 #include <readline.h>
 
+#include "base/system.h"
 #include "decode/engine.h"
 #include "math/math.h"
 #include "perilune_lua.h"
@@ -35,12 +35,6 @@
 #define PROGRESS_SECONDS 0.5    /* loading that takes longer is shown */
 
 enum { EXIT_SCRIPT = 1, EXIT_USAGE = 2 };
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- interrupts ---- */
 
@@ -57,7 +51,7 @@ static void raise_interrupted(lua_State *L, lua_Debug *ar) {
 }
 
 static void on_interrupt(int signal_number) {
-    double now = seconds(), before = last_interrupt;
+    double now = system_seconds(), before = last_interrupt;
     bool taken;
     (void)signal_number;
     if (reading) {
@@ -459,7 +453,7 @@ static int show_progress(lua_State *L) {
         shown = -1;
         return 0;
     }
-    double now = seconds();
+    double now = system_seconds();
     int percent = (int)(100 * lua_tonumber(L, 1));
     if (started <= 0) started = now;
     if (now - started >= PROGRESS_SECONDS && percent != shown && isatty(STDERR_FILENO)) {

@@ -10,16 +10,15 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
+#include "base/system.h"
 
-#define SPIN_NS 30000     /* for how long a member spins before it sleeps: a few wake-ups' cost */
+#define SPIN_SECONDS 3e-5  /* for how long a member spins before it sleeps: a few wake-ups' cost */
 #define SPINS_PER_LOOK 32 /* pauses between two looks at the clock */
 #define MAX_CPUS 8192     /* the most that Linux can be built for */
 #define MAX_LINE 4096     /* bytes of one line of /proc or /sys that are looked at */
@@ -36,7 +35,7 @@ struct team {
 
     pthread_mutex_t runs; /* one run at a time, whoever asks */
     size_t size, n_started;
-    int64_t spin_ns; /* 0 when there is not a CPU for each member: spinning would delay others */
+    bool spins; /* false when there is not a CPU for each member: spinning would delay others */
     bool stop;       /* this, f and arg are written by the caller, before a barrier */
     void (*f)(void *arg, team *t, size_t member);
     void *arg;
@@ -57,23 +56,17 @@ static void pause_cpu(void) {
 #endif
 }
 
-static int64_t now_ns(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
-}
-
 /* True when the phase ended while this spun. */
 static bool spin(team *t, unsigned phase) {
-    int64_t start;
-    if (t->spin_ns == 0) return false;
-    start = now_ns();
+    double start;
+    if (!t->spins) return false;
+    start = system_seconds();
     do {
         for (int i = 0; i < SPINS_PER_LOOK; i++) {
             if (atomic_load_explicit(&t->phase, memory_order_acquire) != phase) return true;
             pause_cpu();
         }
-    } while (now_ns() - start < t->spin_ns);
+    } while (system_seconds() - start < SPIN_SECONDS);
     return false;
 }
 
@@ -140,7 +133,6 @@ static size_t allowed_cpus(cpu_set_t *set, size_t bytes) {
 
 pl_code team_open(size_t n, team **out, pl_error *e) {
     unsigned long set[MAX_CPUS / (8 * sizeof(unsigned long))];
-    sigset_t all, before;
     int error = 0;
     team *t;
 
@@ -151,7 +143,7 @@ pl_code team_open(size_t n, team **out, pl_error *e) {
     if (t == NULL) return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu threads", n);
     memset(t, 0, sizeof *t);
     t->size = n;
-    t->spin_ns = n <= allowed_cpus((cpu_set_t *)set, sizeof set) ? SPIN_NS : 0;
+    t->spins = n <= allowed_cpus((cpu_set_t *)set, sizeof set);
     atomic_init(&t->next, 0);
     atomic_init(&t->arrived, 0);
     atomic_init(&t->phase, 0);
@@ -159,19 +151,15 @@ pl_code team_open(size_t n, team **out, pl_error *e) {
     pthread_mutex_init(&t->runs, NULL);
     pthread_cond_init(&t->opened, NULL);
 
-    /* Workers inherit a mask that blocks all signals: they belong to the host's own threads. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&t->lock);
     for (size_t i = 0; i < n - 1 && error == 0; i++) {
         struct worker *w = &t->workers[i];
         w->t = t;
         w->member = i + 1;
-        error = pthread_create(&w->thread, NULL, work, w);
+        error = system_thread(&w->thread, work, w);
         if (error == 0) t->n_started++;
     }
     pthread_mutex_unlock(&t->lock);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) {
         char text[128];
         pl_fail(e, PL_ERR_IO, "cannot start thread %zu of %zu: %s", t->n_started + 2, n,

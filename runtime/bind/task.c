@@ -17,6 +17,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/system.h"
+
 #define SCHEDULER_KEY "perilune.scheduler"
 enum { SCHEDULER_TASKS = 1, SCHEDULER_ON_ERROR, SCHEDULER_TRANSPARENT, SCHEDULER_VALUES = 3 };
 enum { TASK_COROUTINE = 1, TASK_OUTCOME, TASK_WAITS_FOR, TASK_VALUES = 3 };
@@ -285,11 +287,11 @@ static bool run_round(lua_State *L, scheduler *s, double until) {
     if (!same) s->round++;
     s->broken_off = false;
     for (t = s->live.first; t != NULL;) {
-        if (t->round != s->round && is_ready(L, t, loop_clock())) {
+        if (t->round != s->round && is_ready(L, t, system_seconds())) {
             any = true;
             push_task(L, t);
             resume(L, s);
-            if (loop_clock() >= until) {
+            if (system_seconds() >= until) {
                 s->broken_off = true;
                 break;
             }
@@ -303,7 +305,7 @@ static bool run_round(lua_State *L, scheduler *s, double until) {
 
 static bool any_ready(lua_State *L, const scheduler *s) {
     for (const task *t = s->live.first; t != NULL; t = t->next)
-        if (is_ready(L, t, loop_clock())) return true;
+        if (is_ready(L, t, system_seconds())) return true;
     return false;
 }
 
@@ -312,7 +314,7 @@ static double until_wake(const scheduler *s) {
     double first = INFINITY;
     for (const task *t = s->live.first; t != NULL; t = t->next)
         if (t->status == TASK_SLEEPS && t->wake < first) first = t->wake;
-    return first - loop_clock();
+    return first - system_seconds();
 }
 
 /* False: a signal came. */
@@ -330,7 +332,7 @@ typedef struct { request *r; int list; double time; } goal;
 static bool reached(lua_State *L, const goal *g) {
     if (g->r != NULL) return settled(g->r);
     if (g->list != 0) return first_finished(L, g->list) != 0;
-    return loop_clock() >= g->time;
+    return system_seconds() >= g->time;
 }
 
 static void drive(lua_State *L, scheduler *s, const goal *g) {
@@ -342,7 +344,7 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
         retry_after_collection(L, s, g->r);
         /* Interrupts and retries may end what is waited for, here or in a task, without a step. */
         if (moved || stepped || reached(L, g) || (tasks && any_ready(L, s))) continue;
-        double wake = tasks ? until_wake(s) : INFINITY, own = g->r == NULL && g->list == 0 ? g->time - loop_clock() : INFINITY;
+        double wake = tasks ? until_wake(s) : INFINITY, own = g->r == NULL && g->list == 0 ? g->time - system_seconds() : INFINITY;
         if (own < wake) wake = own;
         if (isinf(wake) && tasks)
             bind_raise(L, PL_ERR_ARGUMENT, "this would wait for ever: nothing is under way that could end it");
@@ -548,7 +550,7 @@ static int slept(lua_State *L, int status, lua_KContext ctx) {
 /* perilune.sleep(seconds) */
 static int task_sleep(lua_State *L) {
     scheduler *s = get_scheduler(L);
-    double seconds = luaL_checknumber(L, 1), wake = loop_clock() + seconds;
+    double seconds = luaL_checknumber(L, 1), wake = system_seconds() + seconds;
     if (!(seconds >= 0)) bind_arg_error(L, 1, "seconds, a number of at least 0, expected, got %s", bind_describe(L, 1));
     if (!can_wait(L, s)) {
         drive(L, s, &(goal){.time = wake});
@@ -560,7 +562,7 @@ static int task_sleep(lua_State *L) {
 
 /* perilune.clock() --> seconds of a clock that only goes forward */
 static int task_clock(lua_State *L) {
-    lua_pushnumber(L, loop_clock());
+    lua_pushnumber(L, system_seconds());
     return 1;
 }
 
@@ -586,13 +588,13 @@ static void report_errors(lua_State *L) {
 
 size_t bind_poll(lua_State *L, double seconds) {
     scheduler *s = get_scheduler(L);
-    double until = loop_clock() + seconds;
+    double until = system_seconds() + seconds;
     if (s->current != NULL) bind_raise(L, PL_ERR_ARGUMENT, "poll was called inside a task: it is for the program around them");
     for (;;) {
         run_round(L, s, until);
-        loop_poll(s->engines, until - loop_clock());
+        loop_poll(s->engines, until - system_seconds());
         retry_after_collection(L, s, NULL);
-        if (loop_clock() >= until || (!any_ready(L, s) && !loop_ready(s->engines))) break;
+        if (system_seconds() >= until || (!any_ready(L, s) && !loop_ready(s->engines))) break;
     }
     report_errors(L);
     return s->live.n;

@@ -9,10 +9,8 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/system.h"
@@ -82,12 +80,6 @@ bool engine_interrupt(void) {
     if (atomic_load(&open_jobs) == 0 || atomic_exchange(&unnoticed, true)) return false;
     atomic_fetch_add(&interrupts, 1);
     return true;
-}
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---- opening and closing ---- */
@@ -462,9 +454,9 @@ static void compute_logits(engine *g) {
 
 static void compute(engine *g) {
     if (g->stage == STAGE_ROWS) {
-        double start = now();
+        double start = system_seconds();
         g->rc = g->step.n_rows ? forward_run(g->m, g->scratch, &g->b, &g->error) : PL_OK;
-        g->step_seconds = now() - start;
+        g->step_seconds = system_seconds() - start;
         if (g->rc) return;
     }
     compute_logits(g);
@@ -486,14 +478,9 @@ static void *computing_thread(void *arg) {
     return NULL;
 }
 
-/* Its signals are the host's own threads'. */
 static pl_code start_thread(engine *g, pl_error *e) {
-    sigset_t all, before;
     if (g->started) return PL_OK;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&g->thread, NULL, computing_thread, g);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int error = system_thread(&g->thread, computing_thread, g);
     if (error) return pl_fail(e, PL_ERR_IO, "cannot start a thread: %s", strerror(error));
     g->started = true;
     return PL_OK;
@@ -664,7 +651,7 @@ static bool take_up(engine *g, double until) {
     }
     while (g->at < g->end) {
         deliver_one(g);
-        if (now() >= until) break;
+        if (system_seconds() >= until) break;
     }
     if (g->at < g->end) return false;
     g->slot = 0;
@@ -684,7 +671,7 @@ bool engine_step(engine *g) {
 }
 
 bool engine_poll(engine *g, double seconds) {
-    double until = now() + seconds;
+    double until = system_seconds() + seconds;
     pl_error e;
     do {
         if (flight_of(g) == FLIGHT_ASKED) break;
@@ -702,7 +689,7 @@ bool engine_poll(engine *g, double seconds) {
         }
         if (start_thread(g, &e)) fail_step(g, e.code, &e);
         else launch(g);
-    } while (now() < until);
+    } while (system_seconds() < until);
     return any_running(g);
 }
 
@@ -711,7 +698,7 @@ bool engine_ready(engine *g) {
 }
 
 void engine_wait(engine *g, double seconds) {
-    double until = now() + seconds;
+    double until = system_seconds() + seconds;
     struct timespec t = {.tv_sec = seconds < 1e9 ? (time_t)until : 0};
     if (seconds < 1e9) t.tv_nsec = (long)((until - (double)t.tv_sec) * 1e9);
     pthread_mutex_lock(&g->lock);

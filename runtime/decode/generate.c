@@ -2,9 +2,9 @@
  * through accept(), which changes everything or, on an error, nothing. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
+#include "base/system.h"
 #include "decode/job.h"
 
 /* One new token: where the text ends after it, and what the model gave it. */
@@ -40,12 +40,6 @@ typedef struct {
 } generation;
 
 static generation *of(job *j) { return (generation *)j; }
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static const model *model_of(const generation *v) { return engine_model(v->job.g); }
 
@@ -107,7 +101,7 @@ static pl_code accept(generation *v, int32_t id, float logprob, pl_error *e) {
     note(v, id, logprob);
     v->reason = eog ? FINISH_EOG : stop || v->text.found != SIZE_MAX ? FINISH_STOP : limit_reached(v);
     v->piece = stops_release(&v->text, v->reason != FINISH_NONE);
-    v->last = now();
+    v->last = system_seconds();
     if (v->first <= 0) v->first = v->last;
     node_release(v->base);
     v->base = NULL;
@@ -248,7 +242,7 @@ static pl_code set_up(generation *v, const generate_options *o, pl_error *e) {
     v->silent = is_silent(v, v->node, v->n_before);
     v->reason = limit_reached(v);
     if (v->reason != FINISH_NONE) node_seal(v->node); /* the input is all that there will be */
-    v->begun = now();
+    v->begun = system_seconds();
     return PL_OK;
 }
 

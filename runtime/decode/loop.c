@@ -1,9 +1,8 @@
 /* loop.c: see loop.h. */
 #include "decode/loop.h"
 
-#include <time.h>
-
 #include "base/mem.h"
+#include "base/system.h"
 
 void loop_free(loop *l) {
     mem_free(l->engines);
@@ -31,10 +30,10 @@ bool loop_step(loop *l) {
 }
 
 bool loop_poll(loop *l, double seconds) {
-    double until = loop_clock() + seconds;
+    double until = system_seconds() + seconds;
     bool any = false;
     for (size_t i = 0; i < l->n; i++) {
-        double left = until - loop_clock();
+        double left = until - system_seconds();
         if (engine_poll(l->engines[i], left > 0 ? left : 0)) any = true;
     }
     return any;
@@ -44,10 +43,4 @@ bool loop_ready(loop *l) {
     for (size_t i = 0; i < l->n; i++)
         if (engine_ready(l->engines[i])) return true;
     return false;
-}
-
-double loop_clock(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

@@ -19,6 +19,4 @@ bool loop_poll(loop *l, double seconds);
 /* Whether loop_poll would find something to do. */
 bool loop_ready(loop *l);
 
-double loop_clock(void); /* seconds of a clock that only goes forward */
-
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/system.h"
 #include "model/model.h"
 
 /* What the list of things to be freed holds; each is the first field of its value. */
@@ -297,7 +298,7 @@ pl_code pl_model_load_begin(pl_engine *h, const pl_load_options *options, pl_loa
         mem_free(l);
         return rc;
     }
-    int error = pthread_create(&l->thread, NULL, load_elsewhere, l);
+    int error = system_thread(&l->thread, load_elsewhere, l);
     if (error) {
         mem_free(l);
         return pl_fail(e, PL_ERR_IO, "cannot start a thread: %s", strerror(error));
@@ -585,7 +586,7 @@ static void serve_all(pl_engine *h, double until) {
         bool over = serve(p);
         next = p->next;
         if (over) end_job(p), next = h->jobs; /* its callback may have changed the list */
-        if (loop_clock() >= until) break;
+        if (system_seconds() >= until) break;
     }
 }
 
@@ -596,7 +597,7 @@ static bool any_to_serve(const pl_engine *h) {
 }
 
 pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) {
-    double until = loop_clock() + milliseconds / 1000;
+    double until = system_seconds() + milliseconds / 1000;
     pl_code rc = PL_OK;
     size_t tasks = 0;
     if (h->polling) return pl_fail(e, PL_ERR_ARGUMENT, "pl_poll was called inside one of its callbacks");
@@ -604,15 +605,15 @@ pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) 
     free_dead(h->y);
     for (;;) {
         serve_all(h, until);
-        loop_poll(&h->loop, until - loop_clock());
+        loop_poll(&h->loop, until - system_seconds());
         for (script *s = h->scripts, *next; s; s = next) {
             size_t n = 0;
             next = s->next;
-            pl_code failed = s->poll(s->user, until - loop_clock(), &n, rc ? NULL : e);
+            pl_code failed = s->poll(s->user, until - system_seconds(), &n, rc ? NULL : e);
             if (!rc) rc = failed;
             tasks += n;
         }
-        if (loop_clock() >= until || rc || (!any_to_serve(h) && !loop_ready(&h->loop))) break;
+        if (system_seconds() >= until || rc || (!any_to_serve(h) && !loop_ready(&h->loop))) break;
         tasks = 0;
     }
     h->polling = false;
@@ -621,9 +622,9 @@ pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) 
 }
 
 void pl_wait(pl_engine *h, double milliseconds) {
-    double until = loop_clock() + milliseconds / 1000;
+    double until = system_seconds() + milliseconds / 1000;
     for (size_t i = 0; i < h->loop.n && !loop_ready(&h->loop); i++) {
-        double left = until - loop_clock();
+        double left = until - system_seconds();
         if (left > 0) engine_wait(h->loop.engines[i], left);
     }
 }
