@@ -38,7 +38,7 @@ enum { EXIT_SCRIPT = 1, EXIT_USAGE = 2 };
 
 /* ---- interrupts ---- */
 
-static lua_State *volatile running;                        /* what Ctrl-C interrupts; NULL: nothing */
+static lua_State *volatile running;                 /* what Ctrl-C interrupts; NULL: nothing */
 static volatile sig_atomic_t reading, line_dropped; /* at the prompt; Ctrl-C came there */
 static volatile double last_interrupt;
 static volatile sig_atomic_t unheard; /* interrupts of the script that it has not noticed yet */

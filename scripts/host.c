@@ -1,8 +1,8 @@
-/* host.c: four characters of a game speak at once, from C. One description of the world is processed once and shared by all;
- * every frame gives Perilune two milliseconds, and the model computes on other threads meanwhile.
+/* host.c: four characters of a game speak at once, from C. Every frame gives Perilune two
+ * milliseconds, and the model computes on other threads meanwhile.
  *
- *     build/host [FRAMES]        # built by `make`; elsewhere: cc host.c $(pkg-config --cflags --libs perilune)
- */
+ *     build/host [FRAMES]        # built by `make`; elsewhere:
+ *     cc host.c $(pkg-config --cflags --libs perilune) */
 #include <perilune.h>
 
 #include <stdio.h>
@@ -12,7 +12,13 @@
 
 enum { CHARACTERS = 4, FRAME_MS = 16 };
 
-typedef struct { const char *name; pl_cache *cache; pl_job *job; char line[400]; size_t n; } character;
+typedef struct {
+    const char *name, *trade;
+    pl_cache *cache;
+    pl_job *job;
+    size_t n;
+    char line[400];
+} character;
 
 static double now_ms(void) {
     struct timespec t;
@@ -23,54 +29,60 @@ static double now_ms(void) {
 static bool hear(void *user, int32_t id, const char *piece, size_t bytes) {
     character *who = user;
     (void)id;
-    for (size_t i = 0; i < bytes && who->n + 1 < sizeof who->line; i++) who->line[who->n++] = piece[i];
+    if (bytes >= sizeof who->line - who->n) bytes = sizeof who->line - who->n - 1;
+    memcpy(who->line + who->n, piece, bytes);
+    who->n += bytes;
     return true;
 }
 
-/* What was said stays in the character's own cache: a next question would only need its own tokens. */
+/* What was said stays in the character's cache: a next question would only need its own tokens. */
 static void done(void *user, pl_job *job) {
     character *who = user;
     pl_cache_release(who->cache);
     who->cache = pl_cache_retain(pl_job_cache(job));
-    printf("%-6s %s (%s, %zu tokens remembered)\n", who->name, who->line, pl_job_finish(job), pl_cache_length(who->cache));
+    printf("%-6s %s (%s, %zu tokens remembered)\n", who->name, who->line, pl_job_finish(job),
+           pl_cache_length(who->cache));
     who->job = NULL;
     pl_job_release(job);
 }
 
 static bool ask(pl_engine *engine, pl_model *model, character *who, const char *text, pl_error *e) {
-    return pl_submit(engine, model, &(pl_job_options){sizeof(pl_job_options), .cache = who->cache, .text = text,
-                     .text_bytes = strlen(text), .special = true, .max_new_tokens = 60, .stop_at_eog = true, .on_token = hear,
-                     .on_done = done, .user = who}, &who->job, e) == PL_OK;
+    pl_job_options how = {sizeof how, .cache = who->cache, .text = text, .text_bytes = strlen(text),
+                          .special = true, .max_new_tokens = 60, .stop_at_eog = true,
+                          .on_token = hear, .on_done = done, .user = who};
+    return pl_submit(engine, model, &how, &who->job, e) == PL_OK;
 }
 
 int main(int argc, char **argv) {
-    static const char *const trades[CHARACTERS] = {"a blacksmith in Oakford. You sell swords", "a baker in Oakford. You sell bread",
-                                                   "a fisher in Oakford. You sell fish", "a tailor in Oakford. You sell coats"};
-    character who[CHARACTERS] = {{.name = "Mira"}, {.name = "Borin"}, {.name = "Lys"}, {.name = "Oda"}};
+    character who[CHARACTERS] = {{.name = "Mira", .trade = "a smith in Oakford. You sell swords"},
+                                 {.name = "Borin", .trade = "a baker in Oakford. You sell bread"},
+                                 {.name = "Lys", .trade = "a fisher in Oakford. You sell fish"},
+                                 {.name = "Oda", .trade = "a tailor in Oakford. You sell coats"}};
     int frames = argc > 1 ? atoi(argv[1]) : 600;
     pl_error e;
     pl_model *model = NULL;
     pl_loading *loading = NULL;
-    size_t live = 1;
     double worst = 0;
+    size_t live = 1;
     pl_engine *engine = pl_engine_new(0, &e);
-    if (!engine || pl_model_load_begin(engine, &(pl_load_options){sizeof(pl_load_options), .path = "demo"}, &loading, &e)) goto fail;
-    while (!pl_loading_done(loading)) /* a loading screen would draw pl_loading_progress(loading) here */
+    pl_load_options what = {sizeof what, .path = "demo"};
+    if (!engine || pl_model_load_begin(engine, &what, &loading, &e)) goto fail;
+    while (!pl_loading_done(loading)) /* a loading screen draws pl_loading_progress(loading) here */
         nanosleep(&(struct timespec){.tv_nsec = FRAME_MS * 1000000}, NULL);
     if (pl_loading_end(loading, &model, &e)) goto fail;
     for (size_t i = 0; i < CHARACTERS; i++) {
         char text[400];
-        snprintf(text, sizeof text, "<|im_start|>system\nYou are %s, %s for %zu coins.<|im_end|>\n<|im_start|>user\n"
-                 "What do you sell?<|im_end|>\n<|im_start|>assistant\n", who[i].name, trades[i], 3 + 4 * i);
+        snprintf(text, sizeof text,
+                 "<|im_start|>system\nYou are %s, %s for %zu coins.<|im_end|>\n<|im_start|>user\n"
+                 "What do you sell?<|im_end|>\n<|im_start|>assistant\n",
+                 who[i].name, who[i].trade, 3 + 4 * i);
         if (!ask(engine, model, &who[i], text, &e)) goto fail;
     }
     for (int frame = 0; frame < frames && live; frame++) {
-        double start = now_ms(), taken;
+        double start = now_ms();
         if (pl_poll(engine, 2, &live, &e)) goto fail;
-        taken = now_ms() - start;
-        if (taken > worst) worst = taken;
-        /* the game draws here */
-        double left = FRAME_MS - (now_ms() - start);
+        if (now_ms() - start > worst) worst = now_ms() - start;
+        double left = FRAME_MS - (now_ms() - start); /* the game draws here */
         if (left > 0) nanosleep(&(struct timespec){.tv_nsec = (long)(left * 1e6)}, NULL);
     }
     for (size_t i = 0; i < CHARACTERS; i++) {

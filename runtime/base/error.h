@@ -1,7 +1,8 @@
 /* error.h: how every fallible function of the runtime reports.
  *
  * A function that can fail returns PL_OK or a pl_code and fills the pl_error it was given: what was
- * found, what was allowed, where. Nothing in the core prints or exits. The types are the public ones. */
+ * found, what was allowed, where. Nothing in the core prints or exits. The types are the public
+ * ones. */
 #ifndef PERILUNE_BASE_ERROR_H
 #define PERILUNE_BASE_ERROR_H
 

@@ -104,7 +104,8 @@ done:
 }
 
 void file_view_forget(const file_view *view, const void *p, size_t size) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)p + page - 1) & ~(page - 1),
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
+              begin = ((uintptr_t)p + page - 1) & ~(page - 1),
               end = ((uintptr_t)p + size) & ~(page - 1);
     if (view->mapped && begin < end) madvise((void *)begin, end - begin, MADV_DONTNEED);
 }

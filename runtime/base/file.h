@@ -18,7 +18,8 @@ typedef struct {
  * regular file. Owned by the caller until file_view_close. */
 pl_code file_view_open(const char *path, bool map, file_view *out, pl_error *e);
 void file_view_close(file_view *view);
-/* The pages that lie within [p, p + size) of the view need not stay in memory: they are read again when they are used. */
+/* The pages that lie within [p, p + size) of the view need not stay in memory: they are read again
+ * when they are used. */
 void file_view_forget(const file_view *view, const void *p, size_t size);
 
 /* Whether both paths lead to one file that exists. */

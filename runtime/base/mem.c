@@ -1,6 +1,6 @@
 /* mem.c: the runtime's allocator: libc's, counted. It owns three counters and no memory; every
- * block but whole pages is one that libc's free() takes, so all kinds go back the same way. The invariant: `live`
- * is the number of blocks handed out and not yet freed. */
+ * block but whole pages is one that libc's free() takes, so all kinds go back the same way. The
+ * invariant: `live` is the number of blocks handed out and not yet freed. */
 #include "base/mem.h"
 
 #include <stdatomic.h>
@@ -92,10 +92,12 @@ void mem_free(void *p) {
 
 #define LARGE_PAGE ((size_t)2 << 20)
 
-/* Room for a whole number of large pages is taken, and what lies before the first one is given back. */
+/* Room for a whole number of large pages is taken, and what lies before the first one is given
+ * back. */
 void *mem_pages(size_t bytes) {
     size_t whole, room;
-    if (!checked_round_up(at_least_one(bytes), LARGE_PAGE, &whole) || !checked_add(whole, LARGE_PAGE, &room) || refused())
+    if (!checked_round_up(at_least_one(bytes), LARGE_PAGE, &whole) ||
+        !checked_add(whole, LARGE_PAGE, &room) || refused())
         return NULL;
     char *p = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;

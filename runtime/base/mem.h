@@ -17,11 +17,13 @@ void *mem_aligned(size_t bytes);                       /* MEM_ALIGN-aligned, not
 char *mem_string(const char *s, size_t n);             /* copy of n bytes, NUL-terminated */
 void mem_free(void *p);                                /* of any of the above; NULL is fine */
 
-/* Whole pages, zeroed, which the system may make large ones: for what is read from end to end again and again. */
+/* Whole pages, zeroed, which the system may make large ones: for what is read from end to end again
+ * and again. */
 void *mem_pages(size_t bytes);
 void mem_pages_free(void *p, size_t bytes);            /* NULL is fine */
 
-/* Says to the address sanitizer, where there is one, that nobody may touch these bytes, or that one may again. */
+/* Says to the address sanitizer, where there is one, that nobody may touch these bytes, or that one
+ * may again. */
 void mem_forbid(void *p, size_t bytes);
 void mem_allow(void *p, size_t bytes);
 

@@ -26,7 +26,8 @@ void team_close(team *t); /* joins the workers; NULL is fine */
 size_t team_size(const team *t);
 
 /* Runs f(arg, t, member) on every member and returns when all have returned; what they wrote is
- * visible then. From any thread, one run after the other; not from inside f. Every member passes the same number of barriers. */
+ * visible then. From any thread, one run after the other; not from inside f. Every member passes
+ * the same number of barriers. */
 void team_run(team *t, void (*f)(void *arg, team *t, size_t member), void *arg);
 
 /* Inside f: the next chunk of this phase, 0, 1, 2, ..., each handed to exactly one member. */

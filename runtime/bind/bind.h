@@ -46,7 +46,8 @@
 #define WRITER_TYPE "perilune.writer"       /* of a conversion; no script sees it */
 #define REQUEST_TYPE "perilune.request"     /* a request that no script sees */
 #define TASK_TYPE "perilune.task"
-#define CHOSEN_TYPE "perilune.chosen"       /* a request whose tokens the script chooses; no script sees it */
+/* a request whose tokens the script chooses; no script sees it */
+#define CHOSEN_TYPE "perilune.chosen"
 #define ERROR_TYPE "perilune.error"
 #define SCRATCH_TYPE "perilune.scratch"
 
@@ -75,7 +76,7 @@ typedef struct {
 typedef struct model_handle model_handle;
 struct model_handle {
     engine *engine;             /* NULL: closed */
-    model_handle *next, **at;   /* in the scheduler's list of open models; at is NULL outside of it */
+    model_handle *next, **at; /* in the scheduler's list of open models; at is NULL outside of it */
     loop **loop;                /* the scheduler's, of this moment */
     uint64_t charged; /* bytes of blocks in use when Lua's collector was last told of them */
     cache_handle *caches;       /* open ones */
@@ -99,11 +100,18 @@ struct request {
     bool delivered;             /* a stream has handed out the token that its job waits with */
     bool wrapped;               /* the error of on_token has been made an error object already */
     row_handle *lent;           /* the logits that a sampler in Lua looks at now; anchored */
-    bool collected;             /* for lack of memory the collector has run while this was waited for */
+    bool collected; /* for lack of memory the collector has run while this was waited for */
     bool retry;                 /* and it is to be tried once more */
 };
 /* Its user values. */
-enum { REQUEST_MODEL = 1, REQUEST_STOPS, REQUEST_ON_TOKEN, REQUEST_END, REQUEST_LENT, REQUEST_VALUES = 5 };
+enum {
+    REQUEST_MODEL = 1,
+    REQUEST_STOPS,
+    REQUEST_ON_TOKEN,
+    REQUEST_END,
+    REQUEST_LENT,
+    REQUEST_VALUES = 5
+};
 
 /* ---- error.c ---- */
 
@@ -199,7 +207,8 @@ void bind_collect(lua_State *L);
 /* What a cache file of this model must match; it points into `build`. */
 #define BIND_BUILD_MAX 64
 pl_code bind_identity(engine *g, char build[BIND_BUILD_MAX], cache_identity *out, pl_error *e);
-/* Pushes the handle of a new model, closed; enters it, when its engine is there, into the state's list and loop. */
+/* Pushes the handle of a new model, closed; enters it, when its engine is there, into the state's
+ * list and loop. */
 model_handle *bind_new_model(lua_State *L);
 void bind_enter_model(lua_State *L, model_handle *m);
 /* Pushes the state's open handle of that engine: false, and nothing, when there is none. */
@@ -300,12 +309,13 @@ void bind_open_gguf(lua_State *L);
 request *bind_new_request(lua_State *L, int model_idx, const char *type);
 void bind_close_request(request *r);
 job *bind_job(lua_State *L, const request *r);          /* raises when closed */
-/* After bind_wait: raises what the request at idx ran into, with the tokens and the cache so far. */
+/* After bind_wait: raises what the request at idx ran into, with the tokens and the cache so
+ * far. */
 void bind_check_run(lua_State *L, int idx);
 /* Rows after `count` positions from `first` on, from 0, as job_part has it. */
 typedef struct { size_t first, count; } bind_rows;
-/* Begins an evaluation of those rows of n caches; pushes its request. Then bind_wait, then bind_evaluated, which raises what
- * it ran into. */
+/* Begins an evaluation of those rows of n caches; pushes its request. Then bind_wait, then
+ * bind_evaluated, which raises what it ran into. */
 void bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
                    const bind_rows *rows, size_t n);
 request *bind_evaluated(lua_State *L, int idx);
@@ -321,7 +331,8 @@ int bind_call_on_token(lua_State *L, int idx, lua_KFunction k);
 /* Does what on_token said: nil and true change nothing, false ends the generation, a cache is gone
  * on from. An error is raised with the tokens and the cache so far. */
 void bind_after_on_token(lua_State *L, int idx, int status);
-/* Raises what a callback of the request at idx raised, the value at `cause`, with the tokens and the cache so far. */
+/* Raises what a callback of the request at idx raised, the value at `cause`, with the tokens and
+ * the cache so far. */
 int bind_raise_callback(lua_State *L, int idx, int cause, const char *what);
 /* Goes on from the cache at cache_idx. `what` begins the message when it is none. */
 void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
@@ -330,12 +341,14 @@ void bind_open_request(lua_State *L);
 
 /* ---- task.c ---- */
 
-/* Waits for the request at idx until its job is no longer running. In a task the coroutine is suspended meanwhile, and this
- * does not return: k is called, with ctx, where it would have. */
+/* Waits for the request at idx until its job is no longer running. In a task the coroutine is
+ * suspended meanwhile, and this does not return: k is called, with ctx, where it would have. */
 void bind_wait(lua_State *L, int idx, lua_KFunction k, lua_KContext ctx);
 loop *bind_loop(lua_State *L);          /* that this state's models are run by */
-void bind_share_loop(lua_State *L, loop *engines); /* the state's models are run by that one now; NULL: by its own */
-model_handle **bind_models(lua_State *L, loop ***engines); /* the list of open ones; where the loop is noted */
+/* the state's models are run by that one now; NULL: by its own */
+void bind_share_loop( lua_State *L, loop *engines);
+/* the list of open ones; where the loop is noted */
+model_handle **bind_models(lua_State *L, loop ***engines);
 int bind_priority(lua_State *L);        /* of the task that runs; 0 outside */
 /* What perilune.poll does: at most so many seconds. The number of live tasks. */
 size_t bind_poll(lua_State *L, double seconds);
@@ -348,7 +361,8 @@ void bind_leave_host(lua_State *L);     /* the state ends */
 
 /* ---- choose.c ---- */
 
-/* For generate and stream: with options `sampler` or `beside`, what is said in Lua of them; -1: without. */
+/* For generate and stream: with options `sampler` or `beside`, what is said in Lua of them; -1:
+ * without. */
 int bind_choose(lua_State *L, bool stream);
 void bind_push_choose_functions(lua_State *L); /* into the table on the top */
 

@@ -274,7 +274,8 @@ static int logprobs_waited(lua_State *L, int status, lua_KContext ctx) {
 }
 
 /* n rows after the position `first`, from 0, into the list, if there is one. */
-static int evaluate_rows(lua_State *L, job_want want, cache_handle *c, size_t first, size_t n, bool list, lua_KFunction k) {
+static int evaluate_rows(lua_State *L, job_want want, cache_handle *c, size_t first, size_t n,
+                         bool list, lua_KFunction k) {
     lua_settop(L, 3);
     if (list) lua_createtable(L, n < INT_MAX ? (int)n : INT_MAX, 0);
     else lua_pushnil(L);
@@ -302,7 +303,8 @@ static int cache_logits(lua_State *L) {
     } else {
         first = last = n;
     }
-    return evaluate_rows(L, WANT_LOGITS, c, first - 1, last >= first ? last - first + 1 : 0, list, logits_waited);
+    return evaluate_rows(L, WANT_LOGITS, c, first - 1, last >= first ? last - first + 1 : 0, list,
+                         logits_waited);
 }
 
 /* cache:logprobs([i [, j]]) --> list: of its own tokens given those before, from the second on */
@@ -311,7 +313,8 @@ static int cache_logprobs(lua_State *L) {
     size_t first, last;
     lua_settop(L, 3);
     bind_range_args(L, 2, node_length(c->node), 2, false, &first, &last);
-    return evaluate_rows(L, WANT_LOGPROBS, c, first - 2, last >= first ? last - first + 1 : 0, true, logprobs_waited);
+    return evaluate_rows(L, WANT_LOGPROBS, c, first - 2, last >= first ? last - first + 1 : 0, true,
+                         logprobs_waited);
 }
 
 /* ---- files ---- */

@@ -1,5 +1,6 @@
-/* choose.c: generations whose tokens a script chooses: what lua/perilune/choose.lua is made of. Such a request is a userdata of
- * its own type; these functions take it, and are in the core's table, not its methods: no script sees them. */
+/* choose.c: generations whose tokens a script chooses: what lua/perilune/choose.lua is made of.
+ * Such a request is a userdata of its own type; these functions take it, and are in the core's
+ * table, not its methods: no script sees them. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -57,7 +58,8 @@ static int choose_logits(lua_State *L) {
     return 1;
 }
 
-/* Logits that the sampler returned, in place of those that were lent: ids that they lack are masked. */
+/* Logits that the sampler returned, in place of those that were lent: ids that they lack are
+ * masked. */
 static void use_row(request *r, const row_handle *h, size_t n) {
     float *to = job_choice(r->job);
     if (h->row.l == to) return;
@@ -74,7 +76,8 @@ static int choose(lua_State *L) {
     pl_error e;
     pl_code rc = PL_OK;
     lua_settop(L, 2);
-    if (job_choice(r->job) == NULL) bind_raise(L, PL_ERR_CLOSED, "the sampler ended or redirected its own generation");
+    if (job_choice(r->job) == NULL)
+        bind_raise(L, PL_ERR_CLOSED, "the sampler ended or redirected its own generation");
     if (lua_isnil(L, 2)) {
         rc = job_choose(r->job, true, 0, &e);
     } else if (h != NULL) {
@@ -85,15 +88,17 @@ static int choose(lua_State *L) {
         int whole;
         lua_Integer id = lua_tointegerx(L, 2, &whole);
         if (!whole || id < 0 || (lua_Unsigned)id >= n)
-            bind_raise(L, PL_ERR_ARGUMENT, "the sampler returned %s: token ids are whole numbers from 0 to %I", bind_describe(L, 2),
-                       (lua_Integer)n - 1);
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "the sampler returned %s: token ids are whole numbers from 0 to %I",
+                       bind_describe(L, 2), (lua_Integer)n - 1);
         rc = job_choose(r->job, false, (int32_t)id, &e);
     } else if (lua_isboolean(L, 2) && !lua_toboolean(L, 2)) {
         job_finish(r->job, FINISH_CALLBACK);
     } else if (bind_test_cache(L, 2) != NULL) {
         bind_redirect(L, 1, 2, "the sampler returned");
     } else {
-        bind_raise(L, PL_ERR_ARGUMENT, "the sampler returned %s: an id, logits, nothing, a cache or false is allowed",
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "the sampler returned %s: an id, logits, nothing, a cache or false is allowed",
                    bind_describe(L, 2));
     }
     if (rc != PL_OK) bind_fail(L, &e);
@@ -164,7 +169,9 @@ static int begin_logits(lua_State *L) {
     cache_handle *c = bind_check_cache(L, 1);
     size_t n = node_length(c->node);
     lua_settop(L, 1);
-    if (n == 0) bind_raise(L, PL_ERR_ARGUMENT, "the cache is empty: there is no token to have logits after");
+    if (n == 0)
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "the cache is empty: there is no token to have logits after");
     lua_getiuservalue(L, 1, 1);
     bind_evaluate(L, 2, WANT_LOGITS, &c, &(bind_rows){n - 1, 1}, 1);
     return 1;
@@ -180,7 +187,8 @@ static int have_logits(lua_State *L, int status, lua_KContext ctx) {
 
 /* core.end_logits(request) --> logits */
 static int end_logits(lua_State *L) {
-    if (luaL_testudata(L, 1, REQUEST_TYPE) == NULL) bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
+    if (luaL_testudata(L, 1, REQUEST_TYPE) == NULL)
+        bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
     lua_settop(L, 1);
     bind_wait(L, 1, have_logits, 0);
     return have_logits(L, LUA_OK, 0);
@@ -194,10 +202,12 @@ static int drop(lua_State *L) {
     return 0;
 }
 
-/* core.begin_logprobs(cache, first) --> request: of its tokens from that position on, from the second at least */
+/* core.begin_logprobs(cache, first) --> request: of its tokens from that position on, from the
+ * second at least */
 static int begin_logprobs(lua_State *L) {
     cache_handle *c = bind_check_cache(L, 1);
-    size_t n = node_length(c->node), first = (size_t)bind_integer_arg(L, 2, 2, (lua_Integer)n, "the first position");
+    size_t n = node_length(c->node),
+           first = (size_t)bind_integer_arg(L, 2, 2, (lua_Integer)n, "the first position");
     lua_settop(L, 1);
     lua_getiuservalue(L, 1, 1);
     bind_evaluate(L, 2, WANT_LOGPROBS, &c, &(bind_rows){first - 2, n - first + 1}, 1);
@@ -220,7 +230,8 @@ static int have_logprobs(lua_State *L, int status, lua_KContext ctx) {
 
 /* core.end_logprobs(request, n) --> list of as many as were asked for */
 static int end_logprobs(lua_State *L) {
-    if (luaL_testudata(L, 1, REQUEST_TYPE) == NULL) bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
+    if (luaL_testudata(L, 1, REQUEST_TYPE) == NULL)
+        bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
     luaL_checkinteger(L, 2);
     lua_settop(L, 2);
     bind_wait(L, 1, have_logprobs, 0);
@@ -257,7 +268,8 @@ int bind_choose(lua_State *L, bool stream) {
     if (!lua_istable(L, 2) || !(has_option(L, "sampler") || has_option(L, "beside"))) return -1;
     lua_settop(L, 2);
     if (lua_getfield(L, LUA_REGISTRYINDEX, stream ? STREAM_KEY : GENERATE_KEY) != LUA_TFUNCTION)
-        bind_raise(L, PL_ERR_UNSUPPORTED, "options 'sampler' and 'beside' want the module perilune, not its core alone");
+        bind_raise(L, PL_ERR_UNSUPPORTED,
+                   "options 'sampler' and 'beside' want the module perilune, not its core alone");
     lua_insert(L, 1);
     lua_callk(L, 2, LUA_MULTRET, 0, chosen);
     return chosen(L, LUA_OK, 0);
@@ -271,12 +283,25 @@ static void push_methods(lua_State *L, const char *type, const char *field) {
 }
 
 void bind_push_choose_functions(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"choose_start", choose_start}, {"choose_wait", choose_wait}, {"choose_logits", choose_logits}, {"choose", choose},
-        {"choose_token", choose_token}, {"choose_resume", choose_resume}, {"choose_end", choose_end}, {"choose_state", choose_state}, {"choose_with", choose_with},
-        {"choose_cache", choose_cache}, {"choose_tokens", choose_tokens}, {"choose_info", choose_info},
-        {"choose_raise", choose_raise}, {"begin_logits", begin_logits}, {"end_logits", end_logits}, {"drop", drop},
-        {"begin_logprobs", begin_logprobs}, {"end_logprobs", end_logprobs}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"choose_start", choose_start},
+                                         {"choose_wait", choose_wait},
+                                         {"choose_logits", choose_logits},
+                                         {"choose", choose},
+                                         {"choose_token", choose_token},
+                                         {"choose_resume", choose_resume},
+                                         {"choose_end", choose_end},
+                                         {"choose_state", choose_state},
+                                         {"choose_with", choose_with},
+                                         {"choose_cache", choose_cache},
+                                         {"choose_tokens", choose_tokens},
+                                         {"choose_info", choose_info},
+                                         {"choose_raise", choose_raise},
+                                         {"begin_logits", begin_logits},
+                                         {"end_logits", end_logits},
+                                         {"drop", drop},
+                                         {"begin_logprobs", begin_logprobs},
+                                         {"end_logprobs", end_logprobs},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     push_methods(L, MODEL_TYPE, "model_methods"); /* for what is said of them in Lua */
     push_methods(L, CACHE_TYPE, "cache_methods");

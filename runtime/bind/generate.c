@@ -110,7 +110,8 @@ request *bind_evaluated(lua_State *L, int idx) {
         bind_fail(L, &e);
     }
     if (job_state(r->job) != JOB_DONE)
-        bind_raise(L, PL_ERR_ARGUMENT, "a coroutine that waits for the model was resumed from elsewhere");
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "a coroutine that waits for the model was resumed from elsewhere");
     return r;
 }
 
@@ -338,7 +339,8 @@ void bind_push_info(lua_State *L, int idx) {
 
 /* ---- on_token ---- */
 
-/* An error object of what on_token, or another callback, raised, the value at `cause`. It says where by itself. */
+/* An error object of what on_token, or another callback, raised, the value at `cause`. It says
+ * where by itself. */
 static void push_callback_error(lua_State *L, int cause, const char *what) {
     cause = lua_absindex(L, cause);
     lua_pushfstring(L, "%s: %s", what, luaL_tolstring(L, cause, NULL));
@@ -389,7 +391,8 @@ int bind_call_on_token(lua_State *L, int idx, lua_KFunction k) {
 void bind_after_on_token(lua_State *L, int idx, int status) {
     request *r = lua_touserdata(L, idx);
     if (status != LUA_OK && status != LUA_YIELD) {
-        if (!r->wrapped) push_callback_error(L, -1, "on_token"); /* no memory, say, where it happened */
+        if (!r->wrapped)
+            push_callback_error(L, -1, "on_token"); /* no memory, say, where it happened */
         raise_with_progress(L, idx);
     }
     bind_job(L, r);

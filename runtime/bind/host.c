@@ -1,5 +1,5 @@
-/* host.c: a script beside a host: the state's engines are the host's, its tasks move along in the host's poll, and models and
- * caches go from one side to the other (perilune_lua.h). */
+/* host.c: a script beside a host: the state's engines are the host's, its tasks move along in the
+ * host's poll, and models and caches go from one side to the other (perilune_lua.h). */
 #include "bind/bind.h"
 
 #include "host/host.h"
@@ -23,7 +23,8 @@ static pl_code poll_scripts(void *user, double seconds, size_t *n_live, pl_error
     lua_State *L = user;
     pl_code rc = PL_OK;
     int top = lua_gettop(L);
-    if (!lua_checkstack(L, LUA_MINSTACK)) return pl_fail(e, PL_ERR_MEMORY, "no memory for a script's stack");
+    if (!lua_checkstack(L, LUA_MINSTACK))
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for a script's stack");
     lua_pushcfunction(L, poll_protected);
     lua_pushnumber(L, seconds > 0 ? seconds : 0);
     if (lua_pcall(L, 1, 1, 0) == LUA_OK) {
@@ -91,5 +92,7 @@ pl_model *pl_to_model(lua_State *L, int arg) {
 const pl_cache *pl_to_cache(lua_State *L, int arg) {
     cache_handle *c = bind_test_cache(L, arg);
     pl_engine *h = host_of(L);
-    return c != NULL && c->node != NULL && c->model != NULL && h != NULL ? host_cache_of(h, c->model->engine, c->node) : NULL;
+    return c != NULL && c->node != NULL && c->model != NULL && h != NULL
+               ? host_cache_of(h, c->model->engine, c->node)
+               : NULL;
 }

@@ -359,7 +359,8 @@ static void push_weight_types(lua_State *L, model_handle *m) {
     }
 }
 
-/* A table of what the file holds beside the model: {vision = tensors, ...}; nil when there is nothing. */
+/* A table of what the file holds beside the model: {vision = tensors, ...}; nil when there is
+ * nothing. */
 static void push_skipped(lua_State *L, model_handle *m) {
     skipped_part parts[SKIPPED_PARTS]; /* a copy: names in static tables */
     memcpy(parts, engine_model(bind_engine(L, m))->skipped, sizeof parts);
@@ -368,7 +369,8 @@ static void push_skipped(lua_State *L, model_handle *m) {
         return;
     }
     lua_createtable(L, 0, SKIPPED_PARTS);
-    for (size_t i = 0; i < SKIPPED_PARTS && parts[i].what != NULL; i++) set_integer(L, parts[i].what, parts[i].n_tensors);
+    for (size_t i = 0; i < SKIPPED_PARTS && parts[i].what != NULL; i++)
+        set_integer(L, parts[i].what, parts[i].n_tensors);
 }
 
 /* What the layers are made of: how many of each kind; nil without weights. */

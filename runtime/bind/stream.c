@@ -54,7 +54,8 @@ static int stream_waited(lua_State *L, int status, lua_KContext ctx) {
     if (push_end(L, r)) return lua_pushnil(L), 1; /* closed meanwhile */
     bind_check_run(L, 1);
     job_status state = job_state(bind_job(L, r));
-    if (state == JOB_RUNNING || (state == JOB_WAITING && r->delivered)) return stream_call(L); /* another task was handed it */
+    if (state == JOB_RUNNING || (state == JOB_WAITING && r->delivered))
+        return stream_call(L); /* another task was handed it */
     return stream_next(L);
 }
 

@@ -1,14 +1,15 @@
-/* task.c: tasks: coroutines that wait for the engine, for other tasks and for time, and the scheduler that resumes them, one
- * for each Lua state.
+/* task.c: tasks: coroutines that wait for the engine, for other tasks and for time, and the
+ * scheduler that resumes them, one for each Lua state.
  *
- * Whatever needs the engine calls bind_wait. In a task it suspends the coroutine until the request has its result. Elsewhere
- * it runs the engines until then: outside of tasks, every task moves along; where a task cannot be suspended (a coroutine of
- * the user's inside it, a function that Lua calls from C), the others stay where they are. Tasks are resumed in the order of
- * their spawning, once a round, and a step of the engines follows a round.
+ * Whatever needs the engine calls bind_wait. In a task it suspends the coroutine until the request
+ * has its result. Elsewhere it runs the engines until then: outside of tasks, every task moves
+ * along; where a task cannot be suspended (a coroutine of the user's inside it, a function that Lua
+ * calls from C), the others stay where they are. Tasks are resumed in the order of their spawning,
+ * once a round, and a step of the engines follows a round.
  *
- * The scheduler's user values: tasks that are live, or failed and nobody was told (which it keeps alive), and on_error. A task's:
- * its coroutine; what it came to, a table of results, or the error; what it waits for, so that this stays whatever a script does
- * to the coroutine. */
+ * The scheduler's user values: tasks that are live, or failed and nobody was told (which it keeps
+ * alive), and on_error. A task's: its coroutine; what it came to, a table of results, or the error;
+ * what it waits for, so that this stays whatever a script does to the coroutine. */
 #include "bind/bind.h"
 
 #include <errno.h>
@@ -23,18 +24,28 @@
 enum { SCHEDULER_TASKS = 1, SCHEDULER_ON_ERROR, SCHEDULER_TRANSPARENT, SCHEDULER_VALUES = 3 };
 enum { TASK_COROUTINE = 1, TASK_OUTCOME, TASK_WAITS_FOR, TASK_VALUES = 3 };
 
-typedef enum { TASK_READY, TASK_WAITS, TASK_JOINS, TASK_SLEEPS, TASK_DONE, TASK_FAILED, TASK_CANCELLED } task_status;
+typedef enum {
+    TASK_READY,
+    TASK_WAITS,
+    TASK_JOINS,
+    TASK_SLEEPS,
+    TASK_DONE,
+    TASK_FAILED,
+    TASK_CANCELLED
+} task_status;
 
 typedef struct task {
     struct task *prev, *next;   /* in one of the scheduler's lists */
     lua_State *co;              /* NULL: finished */
     task_status status;
-    int n_args;                 /* that its function is called with, while it was never resumed: else 0 */
+    int n_args; /* that its function is called with, while it was never resumed: else 0 */
     int priority;
     bool awaited;               /* somebody was told its error, or will be */
     bool active;                /* its coroutine is being resumed */
-    bool doomed;                /* it was cancelled while it ran: it ends when it next waits, gives way or returns */
-    request *waits;             /* TASK_WAITS: this, which is TASK_WAITS_FOR; a list of tasks is that when TASK_JOINS */
+    /* it was cancelled while it ran: it ends when it next waits, gives way or returns */
+    bool doomed;
+    /* TASK_WAITS: this, which is TASK_WAITS_FOR; a list of tasks is that when TASK_JOINS */
+    request *waits;
     double wake;                /* TASK_SLEEPS */
     uint64_t round;             /* in which it was resumed last */
 } task;
@@ -46,7 +57,7 @@ typedef struct {
     task_list failed;           /* and nobody was told, in the order in which they did */
     task *current;              /* NULL: none runs */
     uint64_t round;
-    bool broken_off;            /* the round's time was up before it was over: the next call goes on with it */
+    bool broken_off; /* the round's time was up before it was over: the next call goes on with it */
     loop own, *engines;
     model_handle *models;       /* open ones */
 } scheduler;
@@ -79,7 +90,8 @@ static bool finished(const task *t) { return t->status >= TASK_DONE; }
 
 /* ---- what tasks wait for ---- */
 
-/* The place (from 1) of the first finished task in the list at idx, one that did not succeed before others; 0: none is. */
+/* The place (from 1) of the first finished task in the list at idx, one that did not succeed before
+ * others; 0: none is. */
 static lua_Integer first_finished(lua_State *L, int idx) {
     lua_Integer n = (lua_Integer)lua_rawlen(L, idx), found = 0;
     for (lua_Integer i = 1; i <= n; i++) {
@@ -125,9 +137,12 @@ static bool is_ready(lua_State *L, const task *t, double now) {
     }
 }
 
-/* A request that lacks memory of the pool is tried once more after a collection. Here it is noted that it should be. */
+/* A request that lacks memory of the pool is tried once more after a collection. Here it is noted
+ * that it should be. */
 static bool wants_collection(request *r) {
-    if (r->job == NULL || job_state(r->job) != JOB_STUCK || r->collected || job_trouble(r->job, NULL) != PL_ERR_POOL) return false;
+    if (r->job == NULL || job_state(r->job) != JOB_STUCK || r->collected ||
+        job_trouble(r->job, NULL) != PL_ERR_POOL)
+        return false;
     return r->collected = r->retry = true;
 }
 
@@ -136,7 +151,8 @@ static void retry(request *r) {
     r->retry = false;
 }
 
-/* One collection for all that tasks wait for, and for own, which may be NULL. Finalizers may do anything to tasks meanwhile. */
+/* One collection for all that tasks wait for, and for own, which may be NULL. Finalizers may do
+ * anything to tasks meanwhile. */
 static void retry_after_collection(lua_State *L, scheduler *s, request *own) {
     bool any = own != NULL && wants_collection(own);
     for (task *t = s->live.first; t != NULL; t = t->next)
@@ -177,8 +193,8 @@ static void let_go(lua_State *L, const task *t) {
     lua_pop(L, 2);
 }
 
-/* The task at idx is over: what it came to is on the top. Its coroutine is closed, and with it what is pending there; what
- * that calls is still inside the task. */
+/* The task at idx is over: what it came to is on the top. Its coroutine is closed, and with it what
+ * is pending there; what that calls is still inside the task. */
 static void finish(lua_State *L, scheduler *s, int idx, task_status status) {
     task *t = lua_touserdata(L, idx), *before = s->current;
     lua_State *co = t->co;
@@ -210,13 +226,15 @@ static void pack(lua_State *L, lua_State *co, int n) {
     lua_setfield(L, -2, "n");
 }
 
-/* Pushes the error on the top of co as what the task failed with: with a traceback, where there is a place for one and it has
- * none yet. It stays on co, too: variables to be closed there are told of it. */
+/* Pushes the error on the top of co as what the task failed with: with a traceback, where there is
+ * a place for one and it has none yet. It stays on co, too: variables to be closed there are told
+ * of it. */
 static void push_failure(lua_State *L, lua_State *co) {
     int top = lua_gettop(L) + 1;
     if (lua_checkstack(co, 1)) lua_pushvalue(co, -1);
     lua_xmove(co, L, 1);
-    bool object = lua_getmetatable(L, -1) && luaL_getmetatable(L, ERROR_TYPE) == LUA_TTABLE && lua_rawequal(L, -1, -2);
+    bool object = lua_getmetatable(L, -1) && luaL_getmetatable(L, ERROR_TYPE) == LUA_TTABLE &&
+                  lua_rawequal(L, -1, -2);
     lua_settop(L, top);
     if (object) {
         lua_pushliteral(L, "traceback");
@@ -249,8 +267,8 @@ static int end_task(lua_State *L) {
     return 0;
 }
 
-/* Resumes the task on the top of the stack, and pops it. It is the current one until it has ended: what runs meanwhile, a
- * finalizer or the closing of its variables, resumes no task. */
+/* Resumes the task on the top of the stack, and pops it. It is the current one until it has ended:
+ * what runs meanwhile, a finalizer or the closing of its variables, resumes no task. */
 static void resume(lua_State *L, scheduler *s) {
     task *t = lua_touserdata(L, -1), *before = s->current;
     int n = 0, idx = lua_gettop(L), n_args = t->n_args, failed = LUA_OK;
@@ -273,14 +291,16 @@ static void resume(lua_State *L, scheduler *s) {
     }
     t->active = false;
     s->current = before;
-    if (failed != LUA_OK) { /* no memory: its coroutine is dead, and that is what it fails with at the next attempt */
+    /* no memory: its coroutine is dead, and that is what it fails with at the next attempt */
+    if (failed != LUA_OK) {
         if (status == LUA_OK) lua_settop(co, 0);
         lua_error(L);
     }
     lua_settop(L, idx - 1);
 }
 
-/* One round: every task that is ready, in the order of spawning; those that are spawned meanwhile come last. False: none was. */
+/* One round: every task that is ready, in the order of spawning; those that are spawned meanwhile
+ * come last. False: none was. */
 static bool run_round(lua_State *L, scheduler *s, double until) {
     bool any = false, same = s->broken_off;
     task *t;
@@ -344,13 +364,17 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
         retry_after_collection(L, s, g->r);
         /* Interrupts and retries may end what is waited for, here or in a task, without a step. */
         if (moved || stepped || reached(L, g) || (tasks && any_ready(L, s))) continue;
-        double wake = tasks ? until_wake(s) : INFINITY, own = g->r == NULL && g->list == 0 ? g->time - system_seconds() : INFINITY;
+        double wake = tasks ? until_wake(s) : INFINITY,
+               own = g->r == NULL && g->list == 0 ? g->time - system_seconds() : INFINITY;
         if (own < wake) wake = own;
         if (isinf(wake) && tasks)
-            bind_raise(L, PL_ERR_ARGUMENT, "this would wait for ever: nothing is under way that could end it");
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "this would wait for ever: nothing is under way that could end it");
         if (isinf(wake))
-            bind_raise(L, PL_ERR_ARGUMENT, "this would wait for ever: where a task cannot be suspended (in a coroutine, but for "
-                                           "perilune.wrap's; in a function that Lua calls from C), no other task moves along");
+            bind_raise(L, PL_ERR_ARGUMENT,
+                       "this would wait for ever: where a task cannot be suspended (in a coroutine, "
+                       "but for perilune.wrap's; in a function that Lua calls from C), no other task "
+                       "moves along");
         if (!sleep_for(wake)) {
             if (g->r == NULL && g->list == 0) break;
             bind_raise(L, PL_ERR_CANCELLED, "interrupted");
@@ -360,7 +384,8 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
 
 /* ---- waiting ---- */
 
-/* Whether L can be suspended until the scheduler resumes it: it is a task's, or one of perilune.wrap's in a task. */
+/* Whether L can be suspended until the scheduler resumes it: it is a task's, or one of
+ * perilune.wrap's in a task. */
 static bool can_wait(lua_State *L, const scheduler *s) {
     if (s->current == NULL || !lua_isyieldable(L)) return false;
     if (s->current->co == L) return true;
@@ -377,7 +402,8 @@ static bool can_wait(lua_State *L, const scheduler *s) {
 static char wait_token;
 
 /* The task that runs waits for the value at idx; 0: for none. */
-static int suspend(lua_State *L, scheduler *s, task_status status, int idx, lua_KContext ctx, lua_KFunction k) {
+static int suspend(lua_State *L, scheduler *s, task_status status, int idx, lua_KContext ctx,
+                   lua_KFunction k) {
     task *t = s->current;
     if (idx != 0) {
         push_task(L, t);
@@ -418,7 +444,8 @@ static int task_spawn(lua_State *L) {
     lua_insert(L, 1);
     lua_State *co = lua_newthread(L);
     lua_setiuservalue(L, 1, TASK_COROUTINE);
-    if (!lua_checkstack(co, n + LUA_MINSTACK)) bind_raise(L, PL_ERR_MEMORY, "no memory for %d arguments", n);
+    if (!lua_checkstack(co, n + LUA_MINSTACK))
+        bind_raise(L, PL_ERR_MEMORY, "no memory for %d arguments", n);
     lua_xmove(L, co, n);
     push_scheduler(L);
     lua_getiuservalue(L, -1, SCHEDULER_TASKS);
@@ -445,8 +472,11 @@ static void note_awaited(lua_State *L, scheduler *s, task *t) {
 
 static int join_result(lua_State *L) {
     task *t = lua_touserdata(L, 1);
-    if (!finished(t)) return bind_raise(L, PL_ERR_ARGUMENT, "a coroutine that waits for a task was resumed from elsewhere");
-    if (t->status == TASK_CANCELLED) return bind_raise(L, PL_ERR_CANCELLED, "the task was cancelled");
+    if (!finished(t))
+        return bind_raise(L, PL_ERR_ARGUMENT,
+                          "a coroutine that waits for a task was resumed from elsewhere");
+    if (t->status == TASK_CANCELLED)
+        return bind_raise(L, PL_ERR_CANCELLED, "the task was cancelled");
     lua_getiuservalue(L, 1, TASK_OUTCOME);
     if (t->status == TASK_FAILED) return lua_error(L);
     int outcome = lua_gettop(L);
@@ -497,7 +527,8 @@ static int any_joined(lua_State *L, int status, lua_KContext ctx) {
     return any_result(L);
 }
 
-/* core.any(list of tasks) --> the place of one that is finished; those that failed or were cancelled come first */
+/* core.any(list of tasks) --> the place of one that is finished; those that failed or were
+ * cancelled come first */
 static int task_any(lua_State *L) {
     scheduler *s = get_scheduler(L);
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -507,7 +538,9 @@ static int task_any(lua_State *L) {
     for (lua_Integer i = 1; i <= n; i++) {
         lua_rawgeti(L, 1, i);
         task *t = luaL_testudata(L, -1, TASK_TYPE);
-        if (t == NULL) bind_arg_error(L, 1, "a list of tasks expected, got %s at %d", bind_describe(L, -1), (int)i);
+        if (t == NULL)
+            bind_arg_error(L, 1, "a list of tasks expected, got %s at %d", bind_describe(L, -1),
+                           (int)i);
         note_awaited(L, s, t);
         lua_pop(L, 1);
     }
@@ -522,8 +555,8 @@ static bool waits_alone(const scheduler *s, const task *t) {
     return true;
 }
 
-/* task:cancel(): at once; what it waits for is abandoned. The task that runs is told by an error, and ends with its next wait at
- * the latest; so does one that runs what runs this. */
+/* task:cancel(): at once; what it waits for is abandoned. The task that runs is told by an error,
+ * and ends with its next wait at the latest; so does one that runs what runs this. */
 static int task_cancel(lua_State *L) {
     scheduler *s = get_scheduler(L);
     task *t = check_task(L, 1);
@@ -533,7 +566,8 @@ static int task_cancel(lua_State *L) {
         t->awaited = t->doomed = true;
         return t == s->current ? bind_raise(L, PL_ERR_CANCELLED, "the task cancelled itself") : 0;
     }
-    if (t->waits != NULL && t->waits->job != NULL && job_state(t->waits->job) == JOB_RUNNING && waits_alone(s, t))
+    if (t->waits != NULL && t->waits->job != NULL && job_state(t->waits->job) == JOB_RUNNING &&
+        waits_alone(s, t))
         job_stop(t->waits->job);
     lua_pushnil(L);
     finish(L, s, 1, TASK_CANCELLED);
@@ -551,7 +585,9 @@ static int slept(lua_State *L, int status, lua_KContext ctx) {
 static int task_sleep(lua_State *L) {
     scheduler *s = get_scheduler(L);
     double seconds = luaL_checknumber(L, 1), wake = system_seconds() + seconds;
-    if (!(seconds >= 0)) bind_arg_error(L, 1, "seconds, a number of at least 0, expected, got %s", bind_describe(L, 1));
+    if (!(seconds >= 0))
+        bind_arg_error(L, 1, "seconds, a number of at least 0, expected, got %s",
+                       bind_describe(L, 1));
     if (!can_wait(L, s)) {
         drive(L, s, &(goal){.time = wake});
         return 0;
@@ -568,7 +604,8 @@ static int task_clock(lua_State *L) {
 
 /* ---- the host's side ---- */
 
-/* Raises the error of a task that failed and that nobody joins, or hands it to on_error: one after the other. */
+/* Raises the error of a task that failed and that nobody joins, or hands it to on_error: one after
+ * the other. */
 static void report_errors(lua_State *L) {
     scheduler *s = push_scheduler(L);
     int idx = lua_gettop(L);
@@ -589,7 +626,9 @@ static void report_errors(lua_State *L) {
 size_t bind_poll(lua_State *L, double seconds) {
     scheduler *s = get_scheduler(L);
     double until = system_seconds() + seconds;
-    if (s->current != NULL) bind_raise(L, PL_ERR_ARGUMENT, "poll was called inside a task: it is for the program around them");
+    if (s->current != NULL)
+        bind_raise(L, PL_ERR_ARGUMENT,
+                   "poll was called inside a task: it is for the program around them");
     for (;;) {
         run_round(L, s, until);
         loop_poll(s->engines, until - system_seconds());
@@ -603,7 +642,9 @@ size_t bind_poll(lua_State *L, double seconds) {
 /* perilune.poll(milliseconds) --> tasks that are not finished */
 static int task_poll(lua_State *L) {
     double ms = luaL_optnumber(L, 1, 0);
-    if (!(ms >= 0)) bind_arg_error(L, 1, "milliseconds, a number of at least 0, expected, got %s", bind_describe(L, 1));
+    if (!(ms >= 0))
+        bind_arg_error(L, 1, "milliseconds, a number of at least 0, expected, got %s",
+                       bind_describe(L, 1));
     lua_pushinteger(L, (lua_Integer)bind_poll(L, ms / 1000));
     return 1;
 }
@@ -625,7 +666,8 @@ static int task_finish(lua_State *L) {
     return 0;
 }
 
-/* core.wait_token, core.passes(coroutine): whether that coroutine's waiting goes through the one that asks */
+/* core.wait_token, core.passes(coroutine): whether that coroutine's waiting goes through the one
+ * that asks */
 static int task_passes(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTHREAD);
     lua_settop(L, 1);
@@ -670,7 +712,8 @@ static int task_index(lua_State *L) {
 static int task_newindex(lua_State *L) {
     task *t = check_task(L, 1);
     if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "priority") != 0)
-        bind_raise(L, PL_ERR_ARGUMENT, "a task's field %s cannot be assigned: only priority can", bind_describe(L, 2));
+        bind_raise(L, PL_ERR_ARGUMENT, "a task's field %s cannot be assigned: only priority can",
+                   bind_describe(L, 2));
     t->priority = (int)bind_integer_arg(L, 3, INT_MIN, INT_MAX, "priority");
     if (t->waits != NULL && t->waits->job != NULL) job_set_priority(t->waits->job, t->priority);
     return 0;
@@ -706,7 +749,8 @@ void bind_share_loop(lua_State *L, loop *engines) {
 
 void bind_open_tasks(lua_State *L) {
     static const luaL_Reg methods[] = {{"join", task_join}, {"cancel", task_cancel}, {NULL, NULL}};
-    static const luaL_Reg meta[] = {{"__newindex", task_newindex}, {"__tostring", task_tostring}, {NULL, NULL}};
+    static const luaL_Reg meta[] = {
+        {"__newindex", task_newindex}, {"__tostring", task_tostring}, {NULL, NULL}};
     static const char *const fields[] = {"status", "error", "priority"};
     if (lua_getfield(L, LUA_REGISTRYINDEX, SCHEDULER_KEY) == LUA_TUSERDATA) {
         lua_pop(L, 1);
@@ -744,8 +788,9 @@ void bind_open_tasks(lua_State *L) {
 
 void bind_push_task_functions(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"spawn", task_spawn}, {"any", task_any}, {"sleep", task_sleep}, {"clock", task_clock}, {"poll", task_poll},
-        {"on_error", task_on_error}, {"finish", task_finish}, {"passes", task_passes}, {NULL, NULL}};
+        {"spawn", task_spawn},   {"any", task_any},       {"sleep", task_sleep},
+        {"clock", task_clock},   {"poll", task_poll},     {"on_error", task_on_error},
+        {"finish", task_finish}, {"passes", task_passes}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     lua_pushlightuserdata(L, &wait_token);
     lua_setfield(L, -2, "wait_token");

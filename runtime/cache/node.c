@@ -1,7 +1,8 @@
 /* node.c: the tree of cache values; see node.h for what a node is and which invariants hold.
  *
- * A node's own blocks cover the positions [start, n_claimed). When start is not a multiple of KV_TILE, the first of them
- * also holds the parent's last tokens: it is the parent's block itself (extended in place), or a copy of it. */
+ * A node's own blocks cover the positions [start, n_claimed). When start is not a multiple of
+ * KV_TILE, the first of them also holds the parent's last tokens: it is the parent's block itself
+ * (extended in place), or a copy of it. */
 #include "cache/node.h"
 
 #include <assert.h>
@@ -41,8 +42,8 @@ struct cache_node {
 
 /* ---- the store ---- */
 
-static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const int32_t *ids, size_t n_ids,
-                        cache_node **out, pl_error *e);
+static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const int32_t *ids,
+                        size_t n_ids, cache_node **out, pl_error *e);
 
 pl_code cache_store_new(const cache_store_options *o, cache_store **out, pl_error *e) {
     cache_store *s = mem_zalloc(sizeof *s);
@@ -96,7 +97,8 @@ void node_tokens(const cache_node *n, size_t first, size_t count, int32_t *out) 
     assert(cut <= end_of(n));
     for (const cache_node *p = n; p && cut > first; p = p->parent) {
         size_t from = max_of(first, p->start);
-        if (from < cut) memcpy(out + (from - first), p->tokens + (from - p->start), (cut - from) * sizeof *out);
+        if (from < cut)
+            memcpy(out + (from - first), p->tokens + (from - p->start), (cut - from) * sizeof *out);
         cut = min_of(cut, p->start);
     }
 }
@@ -131,8 +133,8 @@ static void unlink_child(cache_node *n) {
     n->parent = n->prev = n->next = NULL;
 }
 
-static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const int32_t *ids, size_t n_ids,
-                        cache_node **out, pl_error *e) {
+static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const int32_t *ids,
+                        size_t n_ids, cache_node **out, pl_error *e) {
     cache_node *n = mem_zalloc(sizeof *n);
     int32_t *tokens = n_ids ? mem_array(n_ids, sizeof *tokens) : NULL;
     if (!n || (n_ids && !tokens)) {
@@ -141,8 +143,14 @@ static pl_code new_node(cache_store *s, cache_node *parent, size_t start, const 
         return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache of %zu more tokens", n_ids);
     }
     if (n_ids) memcpy(tokens, ids, n_ids * sizeof *ids);
-    *n = (cache_node){.store = s, .refs = 1, .start = start, .tokens = tokens, .n_own = n_ids, .token_room = n_ids,
-                      .n_done = start, .n_claimed = start};
+    *n = (cache_node){.store = s,
+                      .refs = 1,
+                      .start = start,
+                      .tokens = tokens,
+                      .n_own = n_ids,
+                      .token_room = n_ids,
+                      .n_done = start,
+                      .n_claimed = start};
     s->refs++;
     s->nodes++;
     if (parent) link_child(parent, n);
@@ -195,7 +203,8 @@ static bool branches_at(const cache_node *n, size_t position) {
 /* Drops the i-th state, unless there is a reason to keep it. */
 static bool drop_idle(cache_node *n, size_t i) {
     size_t position = n->states.list[i].position;
-    if (position == n->n_done || position == n->again || position % n->store->interval == 0 || branches_at(n, position))
+    if (position == n->n_done || position == n->again || position % n->store->interval == 0 ||
+        branches_at(n, position))
         return false;
     pool_drop(&n->store->pool, snapshots_remove(&n->states, i));
     return true;
@@ -228,11 +237,14 @@ static bool thin_states(cache_store *s) {
 /* Whatever the pool needs room for. */
 static pl_code take(cache_store *s, pool_kind kind, kv_block **out, pl_error *e) {
     pl_code rc;
-    while ((rc = pool_take(&s->pool, kind, out, e)) == PL_ERR_POOL && s->pool.of[POOL_STATES].n_used && thin_states(s)) {}
+    while ((rc = pool_take(&s->pool, kind, out, e)) == PL_ERR_POOL &&
+           s->pool.of[POOL_STATES].n_used && thin_states(s)) {}
     return rc;
 }
 
-pl_code cache_store_take_state(cache_store *s, kv_block **out, pl_error *e) { return take(s, POOL_STATES, out, e); }
+pl_code cache_store_take_state(cache_store *s, kv_block **out, pl_error *e) {
+    return take(s, POOL_STATES, out, e);
+}
 
 bool cache_store_wants_state(cache_store *s) {
     const pool_shelf *states = &s->pool.of[POOL_STATES];
@@ -291,7 +303,8 @@ static kv_block *block_before(const cache_node *n, size_t position, bool *done) 
     return p->blocks[index - p->start / KV_TILE];
 }
 
-static pl_code copy_block(cache_store *s, const kv_block *from, size_t n_slots, kv_block **out, pl_error *e) {
+static pl_code copy_block(cache_store *s, const kv_block *from, size_t n_slots, kv_block **out,
+                          pl_error *e) {
     pl_code rc = take(s, POOL_BLOCKS, out, e);
     if (rc) return rc;
     memcpy((*out)->data, from->data, s->pool.of[POOL_BLOCKS].bytes);
@@ -299,7 +312,8 @@ static pl_code copy_block(cache_store *s, const kv_block *from, size_t n_slots, 
     return PL_OK;
 }
 
-/* Makes the block that position `from` continues (from % KV_TILE != 0) this node's own last one, in place or as a copy. */
+/* Makes the block that position `from` continues (from % KV_TILE != 0) this node's own last one, in
+ * place or as a copy. */
 static pl_code continue_block(cache_node *n, size_t from, pl_error *e) {
     kv_pool *pool = &n->store->pool;
     size_t fill = from % KV_TILE;
@@ -349,7 +363,8 @@ fail:
 bool node_claimed_row(cache_node *n, size_t position, size_t *row) {
     cache_node *p = n;
     while (p->parent && position < p->start) p = p->parent;
-    if (p->n_claimed == p->n_done || position < p->row_from || position >= p->n_claimed) return false;
+    if (p->n_claimed == p->n_done || position < p->row_from || position >= p->n_claimed)
+        return false;
     *row = p->row + (position - p->row_from);
     return true;
 }
@@ -374,8 +389,8 @@ bool node_pending(cache_node *n, size_t length, node_run *out) {
 
 /* ---- what others have too ---- */
 
-/* Fewer tokens than a block are sooner processed than shared: their last row would run again for its logits, and a branch
- * copies a block. */
+/* Fewer tokens than a block are sooner processed than shared: their last row would run again for
+ * its logits, and a branch copies a block. */
 #define ADOPT_LEAST KV_TILE
 
 static size_t same_tokens(const int32_t *a, const int32_t *b, size_t n) {
@@ -384,14 +399,15 @@ static size_t same_tokens(const int32_t *a, const int32_t *b, size_t n) {
     return i;
 }
 
-/* The first k tokens of n, none of which are processed, are those of `via` from n's start on: n begins behind them now, as a
- * child of via. */
+/* The first k tokens of n, none of which are processed, are those of `via` from n's start on: n
+ * begins behind them now, as a child of via. */
 static void begin_later(cache_node *n, size_t k, cache_node *via) {
     memmove(n->tokens, n->tokens + k, (n->n_own - k) * sizeof *n->tokens);
     n->n_own -= k;
     n->start += k;
     n->n_done = n->n_claimed = n->start;
-    for (cache_node *c = n->child, *next; c; c = next) { /* views of tokens that are not n's own any more */
+    for (cache_node *c = n->child, *next; c;
+         c = next) { /* views of tokens that are not n's own any more */
         next = c->next;
         if (c->start >= n->start) continue;
         unlink_child(c);
@@ -404,10 +420,13 @@ static void begin_later(cache_node *n, size_t k, cache_node *via) {
     settle(old);
 }
 
-/* How many of n's first tokens are those that other, its parent or a sibling, has there; done: has processed there. */
+/* How many of n's first tokens are those that other, its parent or a sibling, has there; done: has
+ * processed there. */
 static size_t in_common(const cache_node *n, const cache_node *other, bool done) {
     size_t end = done ? other->n_done : end_of(other), skip = n->start - other->start;
-    return end > n->start ? same_tokens(n->tokens, other->tokens + skip, min_of(n->n_own, end - n->start)) : 0;
+    return end > n->start
+               ? same_tokens(n->tokens, other->tokens + skip, min_of(n->n_own, end - n->start))
+               : 0;
 }
 
 /* The parent or the sibling that has the most in common with n. */
@@ -420,7 +439,8 @@ static size_t find_common(const cache_node *n, bool done, cache_node **via) {
     return best;
 }
 
-/* Lets n, if none of its own tokens are processed, begin behind those that its parent or a sibling has too. True: it does. */
+/* Lets n, if none of its own tokens are processed, begin behind those that its parent or a sibling
+ * has too. True: it does. */
 static bool adopt(cache_node *n) {
     bool any = false;
     while (n->parent && n->n_own && n->n_claimed == n->start) {
@@ -465,16 +485,20 @@ void node_blocks(const cache_node *n, size_t length, uint8_t **table) {
 
 /* ---- life and death ---- */
 
-/* p has no holder and one child, which ends where p ends: the child takes p's place. Without memory they stay two. */
+/* p has no holder and one child, which ends where p ends: the child takes p's place. Without memory
+ * they stay two. */
 static void merge_only_child(cache_node *p) {
     cache_node *c = p->child, *above = p->parent;
     kv_pool *pool = &p->store->pool;
     size_t cut = c->start;
     assert(end_of(p) == cut && !c->next);
     if (mem_reserve(&p->tokens, &p->token_room, p->n_own + c->n_own, sizeof *p->tokens)) return;
-    size_t keep = c->n_blocks ? min_of(p->n_blocks, cut / KV_TILE - p->start / KV_TILE) : p->n_blocks;
+    size_t keep = c->n_blocks ? min_of(p->n_blocks, cut / KV_TILE - p->start / KV_TILE)
+                              : p->n_blocks;
     if (mem_reserve(&p->blocks, &p->block_room, keep + c->n_blocks, sizeof *p->blocks)) return;
-    if (mem_reserve(&p->states.list, &p->states.room, p->states.n + c->states.n, sizeof *p->states.list)) return;
+    if (mem_reserve(&p->states.list, &p->states.room, p->states.n + c->states.n,
+                    sizeof *p->states.list))
+        return;
 
     /* The child's first block stands for p's last one where both cover it. */
     for (size_t i = keep; i < p->n_blocks; i++) {
@@ -489,7 +513,8 @@ static void merge_only_child(cache_node *p) {
         c->hidden = p->hidden;
         p->hidden = NULL;
     }
-    if (c->states.n) memcpy(p->states.list + p->states.n, c->states.list, c->states.n * sizeof *c->states.list);
+    if (c->states.n)
+        memcpy(p->states.list + p->states.n, c->states.list, c->states.n * sizeof *c->states.list);
     p->states.n += c->states.n;
     mem_free(c->states.list);
     c->states = p->states;
@@ -515,8 +540,8 @@ static void merge_only_child(cache_node *p) {
     drop_idle_states(c);
 }
 
-/* Restores the invariants of a node that nobody holds, and of its ancestors: it goes when it has no children, and
- * otherwise keeps what they use. */
+/* Restores the invariants of a node that nobody holds, and of its ancestors: it goes when it has no
+ * children, and otherwise keeps what they use. */
 static void settle(cache_node *n) {
     while (n && n->refs == 0 && !n->child) {
         cache_node *parent = n->parent;
@@ -550,7 +575,9 @@ void node_release(cache_node *n) {
     assert(n->refs > 0);
     if (--n->refs > 0) return;
     cache_store *s = n->store;
-    s->refs++; /* the last node may be what the store is still there for, and the root above it goes with the store */
+    /* the last node may be what the store is still there for, and the root above it goes with the
+     * store */
+    s->refs++;
     settle(n);
     cache_store_release(s);
 }
@@ -561,16 +588,21 @@ pl_code node_empty(cache_store *s, cache_node **out, pl_error *e) {
     return PL_OK;
 }
 
-pl_code node_extend(cache_node *n, const int32_t *ids, size_t n_ids, cache_node **out, pl_error *e) {
+pl_code node_extend(cache_node *n, const int32_t *ids, size_t n_ids, cache_node **out,
+                    pl_error *e) {
     size_t length = end_of(n), total, context = n->store->context;
     if (!checked_add(length, n_ids, &total) || total > context)
-        return pl_fail(e, PL_ERR_CONTEXT, "a cache of %zu tokens and %zu more do not fit into the context of %zu tokens; "
-                       "load the model with a larger context, or keep less", length, n_ids, context);
+        return pl_fail(
+            e, PL_ERR_CONTEXT,
+            "a cache of %zu tokens and %zu more do not fit into the context of %zu tokens; "
+            "load the model with a larger context, or keep less",
+            length, n_ids, context);
     if (n_ids == 0 && !n->growing) {
         *out = node_retain(n);
         return PL_OK;
     }
-    /* What a node without tokens of its own stands for is its parent's; chains of views are not built. */
+    /* What a node without tokens of its own stands for is its parent's; chains of views are not
+     * built. */
     cache_node *parent = n->n_own == 0 && n->parent && !n->growing ? n->parent : n;
     return new_node(n->store, parent, length, ids, n_ids, out, e);
 }

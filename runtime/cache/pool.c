@@ -1,8 +1,8 @@
-/* pool.c: blocks of keys and values, and states; see pool.h. A slab's memory is the system's until a block of it is first
- * used, so a large limit costs nothing.
+/* pool.c: blocks of keys and values, and states; see pool.h. A slab's memory is the system's until
+ * a block of it is first used, so a large limit costs nothing.
  *
- * The invariant: a slab is in its shelf's list of open ones exactly while it has a block to give, cut and free or not cut
- * yet. */
+ * The invariant: a slab is in its shelf's list of open ones exactly while it has a block to give,
+ * cut and free or not cut yet. */
 #include "cache/pool.h"
 
 #include <assert.h>
@@ -21,8 +21,9 @@ struct kv_slab {
 };
 
 void pool_init(kv_pool *p, size_t block_bytes, size_t state_bytes, size_t max_bytes) {
-    *p = (kv_pool){.max_bytes = max_bytes,
-                   .of = {[POOL_BLOCKS] = {.bytes = block_bytes}, [POOL_STATES] = {.bytes = state_bytes}}};
+    *p = (kv_pool){
+        .max_bytes = max_bytes,
+        .of = {[POOL_BLOCKS] = {.bytes = block_bytes}, [POOL_STATES] = {.bytes = state_bytes}}};
 }
 
 static bool is_open(const kv_slab *b) { return b->n_used < b->size; }
@@ -84,13 +85,20 @@ size_t pool_used_bytes(const kv_pool *p) {
 static pl_code full(const kv_pool *p, pool_kind kind, pl_error *e) {
     const pool_shelf *blocks = &p->of[POOL_BLOCKS], *states = &p->of[POOL_STATES];
     if (!states->bytes)
-        return pl_fail(e, PL_ERR_POOL, "the caches' memory is used up: all %zu blocks of %zu bytes that cache_bytes "
-                       "allows are in use; close caches that are no longer needed, or load with a larger cache_bytes",
-                       blocks->n_used, blocks->bytes);
-    return pl_fail(e, PL_ERR_POOL, "the caches' memory is used up: %zu blocks of %zu bytes and %zu states of %zu bytes are in "
-                   "use, cache_bytes is %zu, and another %s does not fit; close caches that are no longer needed, or load "
-                   "with a larger cache_bytes", blocks->n_used, blocks->bytes, states->n_used, states->bytes, p->max_bytes,
-                   kind == POOL_BLOCKS ? "block" : "state");
+        return pl_fail(
+            e, PL_ERR_POOL,
+            "the caches' memory is used up: all %zu blocks of %zu bytes that cache_bytes "
+            "allows are in use; close caches that are no longer needed, or load with a larger "
+            "cache_bytes",
+            blocks->n_used, blocks->bytes);
+    return pl_fail(
+        e, PL_ERR_POOL,
+        "the caches' memory is used up: %zu blocks of %zu bytes and %zu states of %zu bytes are in "
+        "use, cache_bytes is %zu, and another %s does not fit; close caches that are no longer "
+        "needed, or load "
+        "with a larger cache_bytes",
+        blocks->n_used, blocks->bytes, states->n_used, states->bytes, p->max_bytes,
+        kind == POOL_BLOCKS ? "block" : "state");
 }
 
 pl_code pool_take(kv_pool *p, pool_kind kind, kv_block **out, pl_error *e) {
@@ -99,8 +107,8 @@ pl_code pool_take(kv_pool *p, pool_kind kind, kv_block **out, pl_error *e) {
     if (used > p->max_bytes || p->max_bytes - used < s->bytes) return full(p, kind, e);
     kv_slab *slab = s->open ? s->open : new_slab(s);
     if (!slab)
-        return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache %s of %zu bytes", kind == POOL_BLOCKS ? "block" : "state",
-                       s->bytes);
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache %s of %zu bytes",
+                       kind == POOL_BLOCKS ? "block" : "state", s->bytes);
     kv_block *b = slab->free;
     if (b) {
         slab->free = b->next;

@@ -1,11 +1,12 @@
-/* pool.h: the memory of all caches of one model, under one limit: blocks of KV_TILE tokens' keys and values, and states of
- * recurrent layers, both reference-counted.
+/* pool.h: the memory of all caches of one model, under one limit: blocks of KV_TILE tokens' keys
+ * and values, and states of recurrent layers, both reference-counted.
  *
- * A block's layout is the model's business (math/math.h); the pool knows sizes only. `claimed` counts the slots
- * that some node writes or has written: slots below it belong to somebody, slots from it on are nobody's. Blocks are cut
- * from slabs on large pages: attention walks through a long cache in strides that ordinary pages make slow. Released
- * blocks are kept for reuse; a slab without any in use goes back to the system when more than POOL_KEEP_BYTES of its kind
- * are kept. Used by one thread at a time (the engine's owner). */
+ * A block's layout is the model's business (math/math.h); the pool knows sizes only. `claimed`
+ * counts the slots that some node writes or has written: slots below it belong to somebody, slots
+ * from it on are nobody's. Blocks are cut from slabs on large pages: attention walks through a long
+ * cache in strides that ordinary pages make slow. Released blocks are kept for reuse; a slab
+ * without any in use goes back to the system when more than POOL_KEEP_BYTES of its kind are kept.
+ * Used by one thread at a time (the engine's owner). */
 #ifndef PERILUNE_CACHE_POOL_H
 #define PERILUNE_CACHE_POOL_H
 

@@ -37,7 +37,8 @@ kv_block *snapshots_remove(snapshots *s, size_t i) {
 }
 
 void snapshots_cut(snapshots *s, kv_pool *p, size_t position) {
-    while (s->n > 0 && s->list[s->n - 1].position > position) pool_drop(p, snapshots_remove(s, s->n - 1));
+    while (s->n > 0 && s->list[s->n - 1].position > position)
+        pool_drop(p, snapshots_remove(s, s->n - 1));
 }
 
 void snapshots_free(snapshots *s, kv_pool *p) {

@@ -9,11 +9,15 @@
 /* After the tokens [0, position). */
 typedef struct { size_t position; kv_block *state; } snapshot;
 
-typedef struct { snapshot *list; size_t n, room; } snapshots; /* ascending, each with one reference */
+typedef struct {
+    snapshot *list;
+    size_t n, room;
+} snapshots; /* ascending, each with one reference */
 
 /* The last one at or before the position; NULL: none. */
 const snapshot *snapshots_before(const snapshots *s, size_t position);
-/* Takes over the reference; one that is there already, or for which there is no memory, is dropped. */
+/* Takes over the reference; one that is there already, or for which there is no memory, is
+ * dropped. */
 void snapshots_put(snapshots *s, kv_pool *p, size_t position, kv_block *state);
 /* Removes the i-th, whose reference is the caller's. */
 kv_block *snapshots_remove(snapshots *s, size_t i);

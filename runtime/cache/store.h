@@ -1,6 +1,6 @@
-/* store.h: cache files: a node's tokens and, when they are processed, its keys and values, in one file that is written
- * whole. A file can be restored by the same weights, cache type and build only, which it names; other differences are
- * errors that say which. Layout: see store.c. */
+/* store.h: cache files: a node's tokens and, when they are processed, its keys and values, in one
+ * file that is written whole. A file can be restored by the same weights, cache type and build
+ * only, which it names; other differences are errors that say which. Layout: see store.c. */
 #ifndef PERILUNE_CACHE_STORE_H
 #define PERILUNE_CACHE_STORE_H
 
@@ -19,8 +19,9 @@ typedef struct {
 
 /* Every token of the node is saved; keys and values of the processed ones. */
 pl_code cache_save(cache_node *n, const cache_identity *id, const char *path, pl_error *e);
-/* recompute: a file of other weights, cache type or build is accepted for its tokens, which are then pending; a different
- * vocabulary size, or a damaged file, is an error all the same. */
-pl_code cache_restore(cache_store *s, const cache_identity *id, const char *path, bool recompute, cache_node **out, pl_error *e);
+/* recompute: a file of other weights, cache type or build is accepted for its tokens, which are
+ * then pending; a different vocabulary size, or a damaged file, is an error all the same. */
+pl_code cache_restore(cache_store *s, const cache_identity *id, const char *path, bool recompute,
+                      cache_node **out, pl_error *e);
 
 #endif

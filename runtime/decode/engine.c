@@ -1,10 +1,11 @@
-/* engine.c: the step. Gathering asks each running job for its wishes and claims slots for the tokens that have to be
- * processed for it, nearest the root first; rows that another job has claimed in the same step are shared. Then the model
- * runs once, the claims are committed, and each job takes the logits that it asked for. The batch itself is gather.c's.
+/* engine.c: the step. Gathering asks each running job for its wishes and claims slots for the
+ * tokens that have to be processed for it, nearest the root first; rows that another job has
+ * claimed in the same step are shared. Then the model runs once, the claims are committed, and each
+ * job takes the logits that it asked for. The batch itself is gather.c's.
  *
- * A step has stages: rows are computed, then logits, STEP_LOGITS rows at a time, each time followed by handing them out.
- * compute() is all that is done outside of the owner's thread; the invariant: while it runs there, the owner reads and writes
- * nothing of the step but a delivery's job. */
+ * A step has stages: rows are computed, then logits, STEP_LOGITS rows at a time, each time followed
+ * by handing them out. compute() is all that is done outside of the owner's thread; the invariant:
+ * while it runs there, the owner reads and writes nothing of the step but a delivery's job. */
 #include "decode/engine.h"
 
 #include <assert.h>
@@ -19,13 +20,22 @@
 
 #define STEP_LOGITS 64      /* rows of logits that are computed, and held, at a time */
 #define FEW_STATES 4        /* for which there is room by default beside a full context */
-#define STEP_SECONDS 0.1    /* that a step takes at most, as far as can be told before, when somebody might wait for it */
-#define PROMPT_SECONDS 0.005 /* that prompts may take of a step at least, beside sequences that are decoded */
+#define STEP_SECONDS                                                                             \
+    0.1 /* that a step takes at most, as far as can be told before, when somebody might wait for \
+           it */
+/* that prompts may take of a step at least, beside sequences that are decoded */
+#define PROMPT_SECONDS 0.005
 #define FIRST_ROWS 32       /* of a step while it is not known what a row takes */
 
-/* One job's use of a hidden state: of a row of this step, or one that its node has kept. Without a job it is not wanted any
- * more. The node is held. */
-typedef struct { job *j; size_t wish; cache_node *node; size_t position, row; const float *kept; } delivery;
+/* One job's use of a hidden state: of a row of this step, or one that its node has kept. Without a
+ * job it is not wanted any more. The node is held. */
+typedef struct {
+    job *j;
+    size_t wish;
+    cache_node *node;
+    size_t position, row;
+    const float *kept;
+} delivery;
 
 /* A row whose hidden state stays with its node, which is held. */
 typedef struct { cache_node *node; size_t row; } keeper;
@@ -55,7 +65,8 @@ struct engine {
     float *logits; size_t logit_rows;   /* [logit_rows][V] */
     float *copy;            /* [V]: for a job that shares its row with the next */
     size_t n_prompt;        /* rows of this step that are not decoded ones */
-    double row_seconds, decode_seconds; /* what a row of a prompt takes, and a step of decoded rows alone; 0: not known */
+    /* what a row of a prompt takes, and a step of decoded rows alone; 0: not known */
+    double row_seconds, decode_seconds;
     double step_seconds;    /* what the rows of this step took */
     bool progress;          /* this step processed tokens, or handed out a result */
     pl_code rc;             /* how its rows went */
@@ -70,8 +81,8 @@ struct engine {
     flight_state flight;
 };
 
-/* Counted by engine_interrupt; every engine compares with what it has seen. Whether nobody has noticed the last; and how many
- * jobs could. */
+/* Counted by engine_interrupt; every engine compares with what it has seen. Whether nobody has
+ * noticed the last; and how many jobs could. */
 static atomic_uint interrupts;
 static atomic_bool unnoticed;
 static atomic_size_t open_jobs;
@@ -85,7 +96,8 @@ bool engine_interrupt(void) {
 /* ---- opening and closing ---- */
 
 static size_t default_cache_bytes(const model *m) {
-    size_t blocks = ((size_t)m->context + KV_TILE - 1) / KV_TILE, half = system_memory_available() / 2;
+    size_t blocks = ((size_t)m->context + KV_TILE - 1) / KV_TILE,
+           half = system_memory_available() / 2;
     size_t one = blocks > SIZE_MAX / m->block_bytes ? SIZE_MAX : blocks * m->block_bytes;
     if (one <= SIZE_MAX - FEW_STATES * m->state_bytes) one += FEW_STATES * m->state_bytes;
     return one > half ? one : half;
@@ -95,10 +107,15 @@ static size_t default_cache_bytes(const model *m) {
 static pl_code check_limit(const model *m, size_t limit, pl_error *e) {
     if (limit >= m->block_bytes + 2 * m->state_bytes) return PL_OK;
     if (m->state_bytes)
-        return pl_fail(e, PL_ERR_ARGUMENT, "cache_bytes is %zu: this model's caches need a block of %zu bytes (%d tokens) "
-                       "and two states of %zu bytes at least", limit, m->block_bytes, KV_TILE, m->state_bytes);
-    return pl_fail(e, PL_ERR_ARGUMENT, "cache_bytes is %zu: this model's caches come in blocks of %zu bytes "
-                   "(%d tokens), and one at least is needed", limit, m->block_bytes, KV_TILE);
+        return pl_fail(
+            e, PL_ERR_ARGUMENT,
+            "cache_bytes is %zu: this model's caches need a block of %zu bytes (%d tokens) "
+            "and two states of %zu bytes at least",
+            limit, m->block_bytes, KV_TILE, m->state_bytes);
+    return pl_fail(e, PL_ERR_ARGUMENT,
+                   "cache_bytes is %zu: this model's caches come in blocks of %zu bytes "
+                   "(%d tokens), and one at least is needed",
+                   limit, m->block_bytes, KV_TILE);
 }
 
 pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
@@ -116,9 +133,12 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
     if (g->m->layers) {
         size_t limit = o->cache_bytes ? o->cache_bytes : default_cache_bytes(g->m);
         if ((rc = check_limit(g->m, limit, e)) ||
-            (rc = cache_store_new(&(cache_store_options){.block_bytes = g->m->block_bytes, .state_bytes = g->m->state_bytes,
-                                                         .max_bytes = limit, .context = g->m->context,
-                                                         .n_hidden = g->m->hp.n_embd, .state_interval = o->state_interval},
+            (rc = cache_store_new(&(cache_store_options){.block_bytes = g->m->block_bytes,
+                                                         .state_bytes = g->m->state_bytes,
+                                                         .max_bytes = limit,
+                                                         .context = g->m->context,
+                                                         .n_hidden = g->m->hp.n_embd,
+                                                         .state_interval = o->state_interval},
                                   &g->store, e)))
             goto fail;
         g->step.m = g->m;
@@ -229,7 +249,8 @@ void job_set_priority(job *j, int priority) {
 void job_set_status(job *j, job_status status) {
     bool was_open = j->status != JOB_DONE, is_open = status != JOB_DONE;
     j->status = status;
-    if (status == JOB_RUNNING) j->failed = PL_OK; /* what it was is not the trouble of a step that is under way */
+    if (status == JOB_RUNNING)
+        j->failed = PL_OK; /* what it was is not the trouble of a step that is under way */
     else j->placed = false;
     if (is_open && !was_open) {
         j->interrupts = atomic_load(&interrupts);
@@ -266,7 +287,8 @@ void engine_forget(engine *g, job *j) {
         if (d->j == j) d->j = NULL;
         any = any || d->j;
     }
-    for (const job *o = g->jobs; o; o = o->next) /* a prompt that is not at its end yet has no deliveries */
+    for (const job *o = g->jobs; o;
+         o = o->next) /* a prompt that is not at its end yet has no deliveries */
         any = any || (o != j && o->status == JOB_RUNNING && o->rows > 0);
     if (!any && (had || j->rows > 0) && g->stage == STAGE_ROWS) atomic_fetch_add(&g->stop, 1);
 }
@@ -281,9 +303,10 @@ static pl_code add_delivery(engine *g, delivery d, pl_error *e) {
     return PL_OK;
 }
 
-/* Wanted positions that are processed already: their hidden state was kept, or the row runs again. Returns how many of
- * the wish's count are settled that way. */
-static pl_code gather_known(engine *g, job *j, size_t wish, const job_wish *w, size_t *settled, pl_error *e) {
+/* Wanted positions that are processed already: their hidden state was kept, or the row runs again.
+ * Returns how many of the wish's count are settled that way. */
+static pl_code gather_known(engine *g, job *j, size_t wish, const job_wish *w, size_t *settled,
+                            pl_error *e) {
     delivery d = {.j = j, .wish = wish, .node = w->node};
     size_t done = node_processed(w->node), at = w->first, end = w->first + w->count;
     bool ready;
@@ -313,8 +336,8 @@ static pl_code gather_known(engine *g, job *j, size_t wish, const job_wish *w, s
     return rc;
 }
 
-/* Claims what has to be processed for the wish, as far as this step has room; *reached: positions [0, reached) are processed
- * or claimed after it. */
+/* Claims what has to be processed for the wish, as far as this step has room; *reached: positions
+ * [0, reached) are processed or claimed after it. */
 static pl_code gather_pending(engine *g, job *j, const job_wish *w, size_t *reached, pl_error *e) {
     gathering *step = &g->step;
     node_run run;
@@ -326,7 +349,8 @@ static pl_code gather_pending(engine *g, job *j, const job_wish *w, size_t *reac
     do {
         *reached = run.from;
         if ((rc = gathering_reach(step, run.node, run.from, &ready, e)) || !ready) break;
-        size_t room = gathering_room(step), to = run.to - run.from > room ? run.from + room : run.to;
+        size_t room = gathering_room(step),
+               to = run.to - run.from > room ? run.from + room : run.to;
         if (to == run.from || (rc = gathering_add_pending(step, run.node, run.from, to, e))) break;
         j->rows += to - run.from;
         *reached = to;
@@ -354,13 +378,18 @@ static pl_code gather(engine *g, job *j, size_t wish, pl_error *e) {
     delivery d = {.j = j, .wish = wish, .node = w.node};
     size_t settled, reached;
     pl_code rc;
-    if ((rc = gather_known(g, j, wish, &w, &settled, e)) || (rc = gather_pending(g, j, &w, &reached, e))) return rc;
-    for (d.position = w.first + settled; d.position < w.first + w.count && d.position < reached; d.position++) {
-        if (!node_claimed_row(w.node, d.position, &d.row)) break; /* hidden by another claim; the next step has it */
+    if ((rc = gather_known(g, j, wish, &w, &settled, e)) ||
+        (rc = gather_pending(g, j, &w, &reached, e)))
+        return rc;
+    for (d.position = w.first + settled; d.position < w.first + w.count && d.position < reached;
+         d.position++) {
+        if (!node_claimed_row(w.node, d.position, &d.row))
+            break; /* hidden by another claim; the next step has it */
         g->step.rows[d.row].hidden = true;
         if ((rc = add_delivery(g, d, e))) return rc;
     }
-    if (w.count == 0 && reached == w.length && w.length == node_length(w.node)) return keep_last(g, w.node, e);
+    if (w.count == 0 && reached == w.length && w.length == node_length(w.node))
+        return keep_last(g, w.node, e);
     return PL_OK;
 }
 
@@ -380,26 +409,30 @@ static bool decodes(const job *j) {
 }
 
 /* Takes part in this step. */
-static bool takes_part(const job *j) { return j->status == JOB_RUNNING && (j->placed || !j->waits); }
+static bool takes_part(const job *j) {
+    return j->status == JOB_RUNNING && (j->placed || !j->waits);
+}
 
 /* Gives generations their places; counts those that take part. */
 static size_t admit(engine *g) {
     size_t n = 0, jobs = 0;
     for (job *j = g->jobs; j; j = j->next) n += j->placed;
     for (job *j = g->jobs; j; j = j->next) {
-        if (j->status == JOB_RUNNING && j->waits && !j->placed && n < g->max_sequences) j->placed = true, n++;
+        if (j->status == JOB_RUNNING && j->waits && !j->placed && n < g->max_sequences)
+            j->placed = true, n++;
         jobs += takes_part(j);
     }
     return jobs;
 }
 
-/* Rows that prompts may have of this step: alone, all; when somebody might wait for it, as many as take STEP_SECONDS; beside
- * sequences that are decoded, as many as take no longer than those do. */
+/* Rows that prompts may have of this step: alone, all; when somebody might wait for it, as many as
+ * take STEP_SECONDS; beside sequences that are decoded, as many as take no longer than those do. */
 static size_t prompt_rows(const engine *g, size_t n_decoded, bool hurry) {
     double seconds = STEP_SECONDS;
     if (!n_decoded && !hurry) return g->step_rows;
     if (g->row_seconds <= 0) return FIRST_ROWS;
-    if (n_decoded) seconds = g->decode_seconds > PROMPT_SECONDS ? 0.8 * g->decode_seconds : PROMPT_SECONDS;
+    if (n_decoded)
+        seconds = g->decode_seconds > PROMPT_SECONDS ? 0.8 * g->decode_seconds : PROMPT_SECONDS;
     double rows = seconds / g->row_seconds;
     return rows < 1 ? 1 : rows > (double)g->step_rows ? g->step_rows : (size_t)rows;
 }
@@ -425,7 +458,8 @@ static void gather_all(engine *g, bool hurry) {
     for (job *j = g->jobs; j && left; j = j->next) {
         if (!takes_part(j) || !j->prompts) continue;
         size_t equals = 0, before = g->step.n_rows;
-        for (job *o = j; o && o->priority == j->priority; o = o->next) equals += takes_part(o) && o->prompts;
+        for (job *o = j; o && o->priority == j->priority; o = o->next)
+            equals += takes_part(o) && o->prompts;
         gather_wishes(g, j, (left + equals - 1) / equals);
         size_t used = g->step.n_rows - before;
         left = used < left ? left - used : 0;
@@ -500,7 +534,8 @@ static flight_state flight_of(engine *g) {
     return f;
 }
 
-/* What was asked for is computed, and is the owner's now. False: nothing was asked for. Called when it does not compute. */
+/* What was asked for is computed, and is the owner's now. False: nothing was asked for. Called when
+ * it does not compute. */
 static bool land(engine *g) {
     pthread_mutex_lock(&g->lock);
     bool over = g->flight == FLIGHT_OVER;
@@ -534,12 +569,14 @@ static void let_go(engine *g) {
     g->stage = STAGE_NONE;
 }
 
-/* Ends the step: whoever could not go on is stuck, but for those who lack memory of the pool while others go on. */
+/* Ends the step: whoever could not go on is stuck, but for those who lack memory of the pool while
+ * others go on. */
 static void end_step(engine *g) {
     let_go(g);
     for (job *j = g->jobs; j; j = j->next) {
         if (!takes_part(j)) continue;
-        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && g->progress)) job_set_status(j, JOB_STUCK);
+        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && g->progress))
+            job_set_status(j, JOB_STUCK);
         else if (j->kind->done(j)) job_set_status(j, JOB_DONE);
     }
 }
@@ -557,9 +594,11 @@ static void fail_step(engine *g, pl_code rc, const pl_error *e) {
 }
 
 static pl_code reserve(engine *g, pl_error *e) {
-    size_t hidden = 0, V = g->m->hp.n_vocab, wanted = g->n_deliveries < STEP_LOGITS ? g->n_deliveries : STEP_LOGITS;
+    size_t hidden = 0, V = g->m->hp.n_vocab,
+           wanted = g->n_deliveries < STEP_LOGITS ? g->n_deliveries : STEP_LOGITS;
     pl_code rc;
-    for (size_t r = 0; r < g->step.n_rows; r++) g->place[r] = hidden, hidden += g->step.rows[r].hidden;
+    for (size_t r = 0; r < g->step.n_rows; r++)
+        g->place[r] = hidden, hidden += g->step.rows[r].hidden;
     if (wanted > g->logit_rows) {
         float *logits = mem_aligned(wanted * V * sizeof *logits);
         if (!logits) return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of logits", wanted);
@@ -600,7 +639,8 @@ static void note_seconds(engine *g) {
     *mean = *mean > 0 ? 0.8 * *mean + 0.2 * seconds : seconds;
 }
 
-/* The rows are computed: they are processed now, and hidden states at the ends of nodes stay there. */
+/* The rows are computed: they are processed now, and hidden states at the ends of nodes stay
+ * there. */
 static void commit(engine *g) {
     size_t E = g->m->hp.n_embd;
     const float *hidden = forward_hidden(g->scratch);
@@ -614,7 +654,8 @@ static void commit(engine *g) {
     gathering_commit(&g->step);
     for (size_t i = 0; i < g->n_deliveries; i++) {
         const delivery *d = &g->deliveries[i];
-        if (!d->kept && d->position + 1 == node_length(d->node)) node_set_hidden(d->node, hidden + g->place[d->row] * E);
+        if (!d->kept && d->position + 1 == node_length(d->node))
+            node_set_hidden(d->node, hidden + g->place[d->row] * E);
     }
     for (size_t i = 0; i < g->n_keepers; i++)
         node_set_hidden(g->keepers[i].node, hidden + g->place[g->keepers[i].row] * E);
@@ -683,7 +724,8 @@ bool engine_poll(engine *g, double seconds) {
         }
         if (!fresh) {
             if (!take_up(g, until)) {
-                if (g->stage == STAGE_NONE) break; /* whoever paused can take part in the next one */
+                if (g->stage == STAGE_NONE)
+                    break; /* whoever paused can take part in the next one */
                 continue;
             }
         }

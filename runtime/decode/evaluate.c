@@ -1,5 +1,6 @@
-/* evaluate.c: jobs that process caches and look at what the model says of their tokens: logits, log-probabilities, or
- * nothing but the processing. All parts that one call names are wished for at once, so they share steps. */
+/* evaluate.c: jobs that process caches and look at what the model says of their tokens: logits,
+ * log-probabilities, or nothing but the processing. All parts that one call names are wished for at
+ * once, so they share steps. */
 #include <assert.h>
 #include <string.h>
 
@@ -27,8 +28,11 @@ static size_t n_wishes(const job *j) { return ((const evaluation *)j)->n_parts; 
 static job_wish wish(const job *j, size_t i) {
     const evaluation *v = (const evaluation *)j;
     const part *p = &v->parts[i];
-    return (job_wish){.node = p->node, .length = v->want == WANT_NOTHING ? node_length(p->node) : p->first + p->count,
-                      .first = p->first + p->taken, .count = p->count - p->taken};
+    return (job_wish){.node = p->node,
+                      .length = v->want == WANT_NOTHING ? node_length(p->node)
+                                                        : p->first + p->count,
+                      .first = p->first + p->taken,
+                      .count = p->count - p->taken};
 }
 
 static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *e) {
@@ -52,7 +56,9 @@ static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *
 static bool done(job *j) {
     const evaluation *v = (const evaluation *)j;
     for (size_t i = 0; i < v->n_parts; i++)
-        if (v->parts[i].taken < v->parts[i].count || node_processed(v->parts[i].node) < wish(j, i).length) return false;
+        if (v->parts[i].taken < v->parts[i].count ||
+            node_processed(v->parts[i].node) < wish(j, i).length)
+            return false;
     return true;
 }
 
@@ -72,7 +78,8 @@ static void free_evaluation(job *j) {
 
 static const job_kind kind = {n_wishes, wish, take, done, cancel, free_evaluation};
 
-pl_code job_evaluate(engine *g, job_want want, const job_part *parts, size_t n_parts, job **out, pl_error *e) {
+pl_code job_evaluate(engine *g, job_want want, const job_part *parts, size_t n_parts, job **out,
+                     pl_error *e) {
     evaluation *v = mem_zalloc(sizeof *v);
     size_t rows = 0, floats, at = 0;
     if (!v) return pl_fail(e, PL_ERR_MEMORY, "no memory for an evaluation");
@@ -84,12 +91,14 @@ pl_code job_evaluate(engine *g, job_want want, const job_part *parts, size_t n_p
     if (checked_mul(rows, v->row_size, &floats)) v->rows = mem_array(floats, sizeof *v->rows);
     if (!v->parts || !v->rows) {
         job_close(&v->job);
-        return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of %zu floats", rows, want == WANT_LOGITS ?
-                       (size_t)engine_model(g)->hp.n_vocab : 1);
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of %zu floats", rows,
+                       want == WANT_LOGITS ? (size_t)engine_model(g)->hp.n_vocab : 1);
     }
     for (; v->n_parts < n_parts; v->n_parts++) {
         const job_part *p = &parts[v->n_parts];
-        v->parts[v->n_parts] = (part){.node = node_retain(p->node), .first = p->first, .count = p->count,
+        v->parts[v->n_parts] = (part){.node = node_retain(p->node),
+                                      .first = p->first,
+                                      .count = p->count,
                                       .out = v->rows + at * v->row_size};
         at += p->count;
     }

@@ -33,8 +33,10 @@ static void add_rows(gathering *g, cache_node *node, size_t from, size_t to, boo
     int32_t ids[STEP_ROWS];
     node_tokens(node, from, to - from, ids);
     for (size_t i = 0; i < to - from; i++)
-        g->rows[g->n_rows++] = (batch_row){.token = ids[i], .position = (uint32_t)(from + i),
-                                           .sequence = (uint32_t)(g->n_sequences - 1), .store = store};
+        g->rows[g->n_rows++] = (batch_row){.token = ids[i],
+                                           .position = (uint32_t)(from + i),
+                                           .sequence = (uint32_t)(g->n_sequences - 1),
+                                           .store = store};
     open_sequence(g)->length = to;
 }
 
@@ -55,17 +57,21 @@ static void drop_segments(gathering *g, size_t keep) {
     }
 }
 
-/* The next segment of the open sequence: count rows from `row` on, up to a position of node. It starts from `from` (held by
- * it), or from where the sequence's last segment ended. */
-static pl_code add_segment(gathering *g, size_t row, size_t count, cache_node *node, size_t position, kv_block *from, bool again,
-                           pl_error *e) {
+/* The next segment of the open sequence: count rows from `row` on, up to a position of node. It
+ * starts from `from` (held by it), or from where the sequence's last segment ended. */
+static pl_code add_segment(gathering *g, size_t row, size_t count, cache_node *node,
+                           size_t position, kv_block *from, bool again, pl_error *e) {
     product p = {.node = node, .position = position, .again = again};
     pl_code rc;
     if (mem_reserve(&g->segments, &g->segment_room, g->n_segments + 1, sizeof *g->segments) ||
         mem_reserve(&g->products, &g->product_room, g->n_segments + 1, sizeof *g->products))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for a step");
     const batch_segment *before = last_segment(g);
-    batch_segment s = {.first = row, .count = count, .in = before ? before->out : from ? from->data : NULL};
+    batch_segment s = {.first = row,
+                       .count = count,
+                       .in = before ? before->out
+                             : from ? from->data
+                                    : NULL};
     if ((rc = cache_store_take_state(g->store, &p.state, e)) == PL_ERR_POOL && from &&
         (p.state = node_steal_state(node, position - count)) != NULL) {
         from = NULL; /* in place */
@@ -80,8 +86,10 @@ static pl_code add_segment(gathering *g, size_t row, size_t count, cache_node *n
     return PL_OK;
 }
 
-/* Segments for rows [from, to) of node, with a state at the multiples of the interval that there is room for. */
-static pl_code add_segments(gathering *g, cache_node *node, size_t from, size_t to, bool again, pl_error *e) {
+/* Segments for rows [from, to) of node, with a state at the multiples of the interval that there is
+ * room for. */
+static pl_code add_segments(gathering *g, cache_node *node, size_t from, size_t to, bool again,
+                            pl_error *e) {
     size_t keep = g->n_segments, row = g->n_rows, every = cache_store_interval(g->store), end;
     kv_block *state = NULL;
     if (!g->m->state_bytes) return PL_OK;
@@ -101,7 +109,9 @@ static pl_code add_segments(gathering *g, cache_node *node, size_t from, size_t 
 /* Whether some segment of this step ends there, for whatever sequence. */
 static bool makes_state(const gathering *g, const cache_node *node, size_t position) {
     for (size_t i = 0; i < g->n_segments; i++)
-        if (g->products[i].position == position && node_common_prefix(g->products[i].node, node) >= position) return true;
+        if (g->products[i].position == position &&
+            node_common_prefix(g->products[i].node, node) >= position)
+            return true;
     return false;
 }
 
@@ -161,14 +171,18 @@ pl_code gathering_batch(gathering *g, batch *out, pl_error *e) {
     }
     if (mem_reserve(&g->tables, &g->table_room, n, sizeof *g->tables) ||
         mem_reserve(&g->table_of, &g->table_of_room, g->n_sequences, sizeof *g->table_of))
-        return pl_fail(e, PL_ERR_MEMORY, "no memory for the tables of %zu sequences", g->n_sequences);
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for the tables of %zu sequences",
+                       g->n_sequences);
     for (size_t i = 0; i < g->n_sequences; i++) {
         sequence *s = &g->sequences[i];
         node_blocks(s->node, s->length, g->tables + s->table);
         g->table_of[i] = g->tables + s->table;
     }
-    *out = (batch){.rows = g->rows, .n_rows = g->n_rows, .tables = (uint8_t *const *const *)g->table_of,
-                   .segments = g->segments, .n_segments = g->n_segments};
+    *out = (batch){.rows = g->rows,
+                   .n_rows = g->n_rows,
+                   .tables = (uint8_t *const *const *)g->table_of,
+                   .segments = g->segments,
+                   .n_segments = g->n_segments};
     return PL_OK;
 }
 
@@ -190,6 +204,7 @@ void gathering_commit(gathering *g) {
 }
 
 void gathering_abandon(gathering *g) {
-    for (size_t i = g->n_claims; i-- > 0;) node_unclaim(g->claims[i]); /* the last one's slots lie on top */
+    for (size_t i = g->n_claims; i-- > 0;)
+        node_unclaim(g->claims[i]); /* the last one's slots lie on top */
     clear(g);
 }

@@ -1,5 +1,5 @@
-/* generate.c: generations: a growing node, a sampler, and the text and tokens so far. Every token that is picked goes
- * through accept(), which changes everything or, on an error, nothing. */
+/* generate.c: generations: a growing node, a sampler, and the text and tokens so far. Every token
+ * that is picked goes through accept(), which changes everything or, on an error, nothing. */
 #include <math.h>
 #include <string.h>
 
@@ -12,14 +12,16 @@ typedef struct { size_t text_end; float logprob; } mark;
 
 typedef struct {
     job job;
-    cache_node *base;           /* the cache it began from, until the first token: its hidden state is worth keeping */
+    /* the cache it began from, until the first token: its hidden state is worth keeping */
+    cache_node *base;
     cache_node *node;           /* base, the input, the new tokens; grows */
     size_t n_before;            /* tokens before the new ones */
     size_t max_new_tokens;
     bool stop_at_eog, logprobs, pause;
     float *choice;              /* [n_vocab], with `choose` */
     bool choosing;              /* the owner is to choose, and choice is what from */
-    bool silent;                /* all tokens so far are without text: SentencePiece's leading space is still to come */
+    /* all tokens so far are without text: SentencePiece's leading space is still to come */
+    bool silent;
     int32_t *stop_tokens;
     size_t n_stop_tokens;
     sampler *sampler;
@@ -36,7 +38,8 @@ typedef struct {
     finish_reason reason;
     gguf_string piece;          /* what the last token made certain */
     size_t prompt_rows;
-    double begun, first, last;  /* seconds: the first step, the first token, the last one; 0: not yet */
+    double begun, first,
+        last; /* seconds: the first step, the first token, the last one; 0: not yet */
 } generation;
 
 static generation *of(job *j) { return (generation *)j; }
@@ -44,7 +47,8 @@ static generation *of(job *j) { return (generation *)j; }
 static const model *model_of(const generation *v) { return engine_model(v->job.g); }
 
 const char *finish_name(finish_reason r) {
-    static const char *const names[] = {NULL, "length", "stop", "eog", "context", "callback", "cancelled"};
+    static const char *const names[] = {NULL,      "length",   "stop",     "eog",
+                                        "context", "callback", "cancelled"};
     return names[r];
 }
 
@@ -62,7 +66,9 @@ static pl_code decode_one(generation *v, int32_t id, bool silent, pl_error *e) {
     return tokenizer_decode(model_of(v)->tok, &id, 1, false, silent, &v->piece_bytes, e);
 }
 
-static bool has_text(const generation *v, int32_t id) { return tokenizer_type(model_of(v)->tok, id) != TOKEN_CONTROL; }
+static bool has_text(const generation *v, int32_t id) {
+    return tokenizer_type(model_of(v)->tok, id) != TOKEN_CONTROL;
+}
 
 /* Room for one more token everywhere, so that noting it cannot fail. */
 static pl_code reserve_one(generation *v, size_t text, pl_error *e) {
@@ -70,8 +76,10 @@ static pl_code reserve_one(generation *v, size_t text, pl_error *e) {
     if (mem_reserve(&v->tokens.ids, &v->tokens.capacity, n, sizeof *v->tokens.ids) ||
         mem_reserve(&v->marks, &v->mark_room, n, sizeof *v->marks) ||
         mem_reserve(&v->text.text.data, &v->text.text.capacity, v->text.text.n + text, 1) ||
-        (v->logprobs && mem_reserve(&v->logprob_list, &v->logprob_room, n, sizeof *v->logprob_list)) ||
-        (v->penalties && mem_reserve(&v->history.ids, &v->history.capacity, v->history.n + 1, sizeof *v->history.ids)))
+        (v->logprobs &&
+         mem_reserve(&v->logprob_list, &v->logprob_room, n, sizeof *v->logprob_list)) ||
+        (v->penalties && mem_reserve(&v->history.ids, &v->history.capacity, v->history.n + 1,
+                                     sizeof *v->history.ids)))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu generated tokens", n);
     return PL_OK;
 }
@@ -91,7 +99,8 @@ static finish_reason limit_reached(const generation *v) {
 }
 
 static pl_code accept(generation *v, int32_t id, float logprob, pl_error *e) {
-    bool eog = v->stop_at_eog && tokenizer_is_eog(model_of(v)->tok, id), stop = is_stop_token(v, id);
+    bool eog = v->stop_at_eog && tokenizer_is_eog(model_of(v)->tok, id),
+         stop = is_stop_token(v, id);
     pl_code rc = decode_one(v, id, v->silent, e);
     if (rc) return rc;
     if (eog || stop) v->piece_bytes.n = 0; /* it ends the text, and is not of it */
@@ -99,7 +108,9 @@ static pl_code accept(generation *v, int32_t id, float logprob, pl_error *e) {
         (rc = stops_feed(&v->text, v->piece_bytes.data, v->piece_bytes.n, e)))
         return rc;
     note(v, id, logprob);
-    v->reason = eog ? FINISH_EOG : stop || v->text.found != SIZE_MAX ? FINISH_STOP : limit_reached(v);
+    v->reason = eog                                 ? FINISH_EOG
+                : stop || v->text.found != SIZE_MAX ? FINISH_STOP
+                                                    : limit_reached(v);
     v->piece = stops_release(&v->text, v->reason != FINISH_NONE);
     v->last = system_seconds();
     if (v->first <= 0) v->first = v->last;
@@ -116,20 +127,25 @@ static size_t n_wishes(const job *j) {
     return 1;
 }
 
-/* Nothing behind the cache yet: then the cache itself is what is processed, and keeps its hidden state. */
+/* Nothing behind the cache yet: then the cache itself is what is processed, and keeps its hidden
+ * state. */
 static job_wish wish(const job *j, size_t i) {
     const generation *v = (const generation *)j;
     size_t length = node_length(v->node);
     bool picks = v->reason == FINISH_NONE;
     (void)i;
-    return (job_wish){.node = v->base && node_length(v->base) == length ? v->base : v->node, .length = length,
-                      .first = picks ? length - 1 : length, .count = picks};
+    return (job_wish){.node = v->base && node_length(v->base) == length ? v->base : v->node,
+                      .length = length,
+                      .first = picks ? length - 1 : length,
+                      .count = picks};
 }
 
 /* The model's own log-probability, of logits that nothing has changed. */
 static float logprob_of(const generation *v, const float *logits, int32_t id) {
     const model *m = model_of(v);
-    return v->logprobs ? (float)((double)logits[id] - logits_logsumexp(m->math, logits, m->hp.n_vocab)) : NAN;
+    return v->logprobs
+               ? (float)((double)logits[id] - logits_logsumexp(m->math, logits, m->hp.n_vocab))
+               : NAN;
 }
 
 static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *e) {
@@ -152,7 +168,9 @@ static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *
 
 static bool done(job *j) {
     generation *v = of(j);
-    if (v->reason == FINISH_NONE || node_processed(v->node) + (v->tokens.n > 0) < node_length(v->node)) return false;
+    if (v->reason == FINISH_NONE ||
+        node_processed(v->node) + (v->tokens.n > 0) < node_length(v->node))
+        return false;
     node_seal(v->node);
     return true;
 }
@@ -167,7 +185,8 @@ void job_finish(job *j, finish_reason r) {
 }
 
 static void cancel(job *j) {
-    if (j->status == JOB_RUNNING || j->status == JOB_STUCK) of(j)->reason = FINISH_NONE; /* a limit that is known before its input is processed */
+    if (j->status == JOB_RUNNING || j->status == JOB_STUCK)
+        of(j)->reason = FINISH_NONE; /* a limit that is known before its input is processed */
     job_finish(j, FINISH_CANCELLED);
 }
 
@@ -207,7 +226,8 @@ static pl_code read_history(generation *v, const cache_node *n, pl_error *e) {
     size_t length = node_length(n);
     v->history.n = 0;
     if (!v->penalties) return PL_OK;
-    if (mem_reserve(&v->history.ids, &v->history.capacity, length ? length : 1, sizeof *v->history.ids))
+    if (mem_reserve(&v->history.ids, &v->history.capacity, length ? length : 1,
+                    sizeof *v->history.ids))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for the tokens that penalties look at");
     node_tokens(n, 0, length, v->history.ids);
     v->history.n = length;
@@ -215,11 +235,15 @@ static pl_code read_history(generation *v, const cache_node *n, pl_error *e) {
 }
 
 static pl_code check(const generate_options *o, pl_error *e) {
-    if (o->max_new_tokens == GENERATE_UNLIMITED && !o->n_stops && !o->n_stop_tokens && !o->stop_at_eog)
-        return pl_fail(e, PL_ERR_ARGUMENT, "without max_new_tokens there must be a stop condition: stop, stop_tokens or "
-                       "stop_at_eog");
+    if (o->max_new_tokens == GENERATE_UNLIMITED && !o->n_stops && !o->n_stop_tokens &&
+        !o->stop_at_eog)
+        return pl_fail(
+            e, PL_ERR_ARGUMENT,
+            "without max_new_tokens there must be a stop condition: stop, stop_tokens or "
+            "stop_at_eog");
     if (o->max_new_tokens > 0 && o->n_input == 0 && node_length(o->cache) == 0)
-        return pl_fail(e, PL_ERR_ARGUMENT, "nothing to continue from: the input and the cache are empty");
+        return pl_fail(e, PL_ERR_ARGUMENT,
+                       "nothing to continue from: the input and the cache are empty");
     return PL_OK;
 }
 
@@ -228,13 +252,16 @@ static pl_code set_up(generation *v, const generate_options *o, pl_error *e) {
     pl_code rc;
     if ((rc = stops_new(&v->text, o->stops, o->n_stops, e)) ||
         (rc = sampler_new(&o->sampler, m->math, m->hp.n_vocab, &v->sampler, e)) ||
-        (rc = node_grow(o->cache, o->input, o->n_input, &v->node, e)) || (rc = read_history(v, v->node, e)))
+        (rc = node_grow(o->cache, o->input, o->n_input, &v->node, e)) ||
+        (rc = read_history(v, v->node, e)))
         return rc;
     v->stop_tokens = mem_array(o->n_stop_tokens ? o->n_stop_tokens : 1, sizeof *v->stop_tokens);
     if (o->logprobs) v->logits_copy = mem_array(m->hp.n_vocab, sizeof *v->logits_copy);
     if (o->choose) v->choice = mem_array(m->hp.n_vocab, sizeof *v->choice);
-    if (!v->stop_tokens || (o->logprobs && !v->logits_copy) || (o->choose && !v->choice)) return pl_fail(e, PL_ERR_MEMORY, "no memory for a generation");
-    if (o->n_stop_tokens) memcpy(v->stop_tokens, o->stop_tokens, o->n_stop_tokens * sizeof *o->stop_tokens);
+    if (!v->stop_tokens || (o->logprobs && !v->logits_copy) || (o->choose && !v->choice))
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for a generation");
+    if (o->n_stop_tokens)
+        memcpy(v->stop_tokens, o->stop_tokens, o->n_stop_tokens * sizeof *o->stop_tokens);
     v->n_stop_tokens = o->n_stop_tokens;
     v->base = node_retain(o->cache);
     v->n_before = node_length(v->node);
@@ -272,7 +299,9 @@ float *job_choice(job *j) { return of(j)->choosing ? of(j)->choice : NULL; }
 pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e) {
     generation *v = of(j);
     if (!v->choosing) return pl_fail(e, PL_ERR_ARGUMENT, "there is no token to choose now");
-    if (by_sampler) id = sampler_pick(v->sampler, v->choice, v->history.ids, v->history.n, node_length(v->node));
+    if (by_sampler)
+        id = sampler_pick(v->sampler, v->choice, v->history.ids, v->history.n,
+                          node_length(v->node));
     pl_code rc = accept(v, id, v->logprobs ? logprob_of(v, v->logits_copy, id) : NAN, e);
     if (rc) return rc;
     v->choosing = false;
@@ -289,7 +318,8 @@ void job_resume(job *j) {
 
 generate_token job_token(const job *j) {
     const generation *v = (const generation *)j;
-    return (generate_token){.id = v->tokens.n ? v->tokens.ids[v->tokens.n - 1] : -1, .piece = v->piece.data,
+    return (generate_token){.id = v->tokens.n ? v->tokens.ids[v->tokens.n - 1] : -1,
+                            .piece = v->piece.data,
                             .n_piece = v->piece.size};
 }
 
@@ -297,15 +327,21 @@ generate_result job_result(const job *j) {
     const generation *v = (const generation *)j;
     bool any = v->tokens.n > 0;
     double end = any ? v->last : v->begun;
-    return (generate_result){
-        .tokens = v->tokens.ids, .n_tokens = v->tokens.n, .logprobs = v->logprobs ? v->logprob_list : NULL,
-        .text = v->text.text.n ? v->text.text.data : "", .n_text = v->text.text.n, .reason = v->reason, .stop = v->text.found,
-        .prompt_rows = v->prompt_rows, .prompt_seconds = v->first > 0 ? v->first - v->begun : 0,
-        .decode_seconds = v->first > 0 ? end - v->first : 0};
+    return (generate_result){.tokens = v->tokens.ids,
+                             .n_tokens = v->tokens.n,
+                             .logprobs = v->logprobs ? v->logprob_list : NULL,
+                             .text = v->text.text.n ? v->text.text.data : "",
+                             .n_text = v->text.text.n,
+                             .reason = v->reason,
+                             .stop = v->text.found,
+                             .prompt_rows = v->prompt_rows,
+                             .prompt_seconds = v->first > 0 ? v->first - v->begun : 0,
+                             .decode_seconds = v->first > 0 ? end - v->first : 0};
 }
 
 /* Room for n new tokens and what they spell: after it, retell cannot fail. */
-static pl_code reserve_all(generation *v, const int32_t *ids, size_t n, size_t history, pl_error *e) {
+static pl_code reserve_all(generation *v, const int32_t *ids, size_t n, size_t history,
+                           pl_error *e) {
     v->piece_bytes.n = 0;
     pl_code rc = tokenizer_decode(model_of(v)->tok, ids, n, false, false, &v->piece_bytes, e);
     if (rc) return rc;
@@ -313,13 +349,16 @@ static pl_code reserve_all(generation *v, const int32_t *ids, size_t n, size_t h
     if (mem_reserve(&v->tokens.ids, &v->tokens.capacity, n, sizeof *v->tokens.ids) ||
         mem_reserve(&v->marks, &v->mark_room, n, sizeof *v->marks) ||
         mem_reserve(&v->text.text.data, &v->text.text.capacity, bytes, 1) ||
-        (v->logprobs && mem_reserve(&v->logprob_list, &v->logprob_room, n, sizeof *v->logprob_list)) ||
-        (v->penalties && mem_reserve(&v->history.ids, &v->history.capacity, history, sizeof *v->history.ids)))
+        (v->logprobs &&
+         mem_reserve(&v->logprob_list, &v->logprob_room, n, sizeof *v->logprob_list)) ||
+        (v->penalties &&
+         mem_reserve(&v->history.ids, &v->history.capacity, history, sizeof *v->history.ids)))
         return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu tokens", n);
     return PL_OK;
 }
 
-/* ids[0..n) are the new tokens now, the first `kept` of them as before; all their text counts as handed out. */
+/* ids[0..n) are the new tokens now, the first `kept` of them as before; all their text counts as
+ * handed out. */
 static pl_code retell(generation *v, const int32_t *ids, size_t n, size_t kept, pl_error *e) {
     pl_code rc = stops_restart(&v->text, "", 0, e);
     v->tokens.n = 0;
@@ -348,7 +387,8 @@ pl_code job_resume_from(job *j, cache_node *cache, pl_error *e) {
     engine_forget(j->g, j);
     v->choosing = false;
     node_tokens(cache, before, n, ids);
-    if ((rc = node_grow(cache, NULL, 0, &node, e)) || (rc = reserve_all(v, ids, n, length, e))) goto done;
+    if ((rc = node_grow(cache, NULL, 0, &node, e)) || (rc = reserve_all(v, ids, n, length, e)))
+        goto done;
     node_seal(v->node);
     node_release(v->node);
     node_release(v->base);
@@ -379,7 +419,8 @@ pl_code job_cache(job *j, cache_node **out, pl_error *e) {
 
 pl_code job_cache_before(job *j, cache_node **out, pl_error *e) {
     generation *v = of(j);
-    bool ends = v->reason == FINISH_EOG || v->reason == FINISH_STOP; /* the last token is not of the text */
+    bool ends = v->reason == FINISH_EOG ||
+                v->reason == FINISH_STOP; /* the last token is not of the text */
     size_t keep = v->tokens.n - (ends && v->tokens.n > 0), have;
     cache_node *cut = NULL;
     id_list rest = {0};
@@ -387,7 +428,8 @@ pl_code job_cache_before(job *j, cache_node **out, pl_error *e) {
     have = keep ? v->marks[keep - 1].text_end : 0;
     pl_code rc = node_truncate(v->node, v->n_before + keep, &cut, e);
     if (!rc && have < v->text.text.n)
-        rc = tokenizer_encode(model_of(v)->tok, v->text.text.data + have, v->text.text.n - have, (encode_options){0}, &rest, e);
+        rc = tokenizer_encode(model_of(v)->tok, v->text.text.data + have, v->text.text.n - have,
+                              (encode_options){0}, &rest, e);
     if (!rc) rc = node_extend(cut, rest.ids, rest.n, out, e);
     node_release(cut);
     id_list_free(&rest);

@@ -1,5 +1,5 @@
-/* job.h: inside decode/: what the step needs to know of a job. A job is a generation or an evaluation; each kind says which
- * rows it wants of the next step, and takes its results. */
+/* job.h: inside decode/: what the step needs to know of a job. A job is a generation or an
+ * evaluation; each kind says which rows it wants of the next step, and takes its results. */
 #ifndef PERILUNE_DECODE_JOB_H
 #define PERILUNE_DECODE_JOB_H
 
@@ -11,7 +11,8 @@
 typedef struct {
     cache_node *node;       /* NULL: nothing */
     size_t length;          /* positions [0, length) are to be processed */
-    size_t first, count;    /* the hidden states after these positions are wanted, in order, as many as fit */
+    size_t first,
+        count; /* the hidden states after these positions are wanted, in order, as many as fit */
 } job_wish;
 
 typedef struct {
@@ -33,7 +34,9 @@ struct job {
     bool waits;         /* for a place among the sequences that are computed: has none yet */
     bool placed;        /* has one */
     bool prompts;       /* wants more of this step than a token to be decoded */
-    pl_code failed;     /* why it got no rows, or could not take its results, in the last step; of JOB_STUCK: why it is */
+    /* why it got no rows, or could not take its results, in the last step; of JOB_STUCK: why it
+     * is */
+    pl_code failed;
     pl_error error;
     unsigned interrupts; /* before it was opened: not meant for it */
     size_t rows;        /* of its own that the last step processed */
@@ -43,7 +46,8 @@ struct job {
 void job_enter(job *j, engine *g, const job_kind *kind);
 /* The only way that a status changes: an interrupt goes to jobs that are not done. */
 void job_set_status(job *j, job_status status);
-/* Whatever a step under way computes for it is not handed out; a step that computes nothing else is abandoned. */
+/* Whatever a step under way computes for it is not handed out; a step that computes nothing else is
+ * abandoned. */
 void engine_forget(engine *g, job *j);
 void engine_count_sampled(engine *g);
 

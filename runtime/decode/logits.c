@@ -1,10 +1,11 @@
-/* logits.c: see logits.h. A vocabulary is gone through in blocks: a block whose largest entry (by the vector kernels) is
- * too small is not looked into. */
+/* logits.c: see logits.h. A vocabulary is gone through in blocks: a block whose largest entry (by
+ * the vector kernels) is too small is not looked into. */
 #include "decode/logits.h"
 
 #define CHUNK 1024      /* entries whose exponentials are summed at once */
 #define BLOCK 128       /* entries that share a maximum, */
-#define BLOCKS_MAX 4096 /* for vocabularies of up to BLOCK times so many; larger ones have larger blocks */
+/* for vocabularies of up to BLOCK times so many; larger ones have larger blocks */
+#define BLOCKS_MAX 4096
 #define SELECT_MAX 1024 /* most candidates that are chosen by maxima of blocks */
 
 static size_t part(size_t n, size_t i, size_t size) { return n - i < size ? n - i : size; }
@@ -34,10 +35,12 @@ double logits_entropy(const kernels *math, const float *l, size_t n) {
         math->exp(l + i, m, max, e);
         for (size_t k = 0; k < m; k++) {
             sum[k % 4] += (double)e[k];
-            if (l[i + k] > -INFINITY) weighted[k % 4] += (double)e[k] * ((double)l[i + k] - (double)max);
+            if (l[i + k] > -INFINITY)
+                weighted[k % 4] += (double)e[k] * ((double)l[i + k] - (double)max);
         }
     }
-    double s = sum[0] + sum[1] + sum[2] + sum[3], w = weighted[0] + weighted[1] + weighted[2] + weighted[3];
+    double s = sum[0] + sum[1] + sum[2] + sum[3],
+           w = weighted[0] + weighted[1] + weighted[2] + weighted[3];
     double h = log(s) - w / s;
     return h > 0 ? h : 0;
 }
@@ -75,9 +78,10 @@ void logits_heapify(const float *l, int32_t *heap, size_t n, bool worst) {
     for (size_t i = n / 2; i-- > 0;) logits_sift(l, heap, n, i, worst);
 }
 
-/* A number that at least k entries reach, near the kth largest: the kth largest of the maxima of blocks, which it writes
- * to tops [n / block, rounded up]. */
-static float reached_by(const kernels *math, const float *l, size_t n, size_t block, size_t k, float *tops) {
+/* A number that at least k entries reach, near the kth largest: the kth largest of the maxima of
+ * blocks, which it writes to tops [n / block, rounded up]. */
+static float reached_by(const kernels *math, const float *l, size_t n, size_t block, size_t k,
+                        float *tops) {
     int32_t best[SELECT_MAX];
     size_t n_blocks = 0;
     for (size_t i = 0; i < n; i += block) tops[n_blocks++] = math->max(l + i, part(n, i, block));
@@ -104,7 +108,8 @@ static void offer(const float *l, int32_t *heap, size_t *m, size_t k, int32_t id
 
 size_t logits_best(const kernels *math, const float *l, size_t n, size_t k, int32_t *ids) {
     float tops[BLOCKS_MAX], least = -INFINITY;
-    size_t block = n / BLOCK < BLOCKS_MAX ? BLOCK : n / BLOCKS_MAX + 1, n_blocks = (n + block - 1) / block, m = 0;
+    size_t block = n / BLOCK < BLOCKS_MAX ? BLOCK : n / BLOCKS_MAX + 1,
+           n_blocks = (n + block - 1) / block, m = 0;
     if (k > n) k = n;
     if (k == 0) return 0;
     if (k <= SELECT_MAX && 2 * k <= n_blocks) least = reached_by(math, l, n, block, k, tops);
@@ -126,7 +131,8 @@ size_t logits_best(const kernels *math, const float *l, size_t n, size_t k, int3
     return k;
 }
 
-size_t logits_top(const kernels *math, const float *l, size_t n, size_t k, int32_t *ids, float *logprobs) {
+size_t logits_top(const kernels *math, const float *l, size_t n, size_t k, int32_t *ids,
+                  float *logprobs) {
     double z = logits_logsumexp(math, l, n);
     k = logits_best(math, l, n, k, ids);
     for (size_t i = 0; i < k; i++) logprobs[i] = (float)((double)l[ids[i]] - z);
@@ -135,15 +141,18 @@ size_t logits_top(const kernels *math, const float *l, size_t n, size_t k, int32
 
 /* ---- drawing ---- */
 
-/* The first chunk from `at` on that has one of the ids, of which *next is the next to look at; n: there is none. */
+/* The first chunk from `at` on that has one of the ids, of which *next is the next to look at; n:
+ * there is none. */
 static size_t chunk_from(size_t at, size_t n, const int32_t *ids, size_t n_ids, size_t *next) {
     if (!ids) return at;
     while (*next < n_ids && (size_t)ids[*next] < at) (*next)++;
     return *next < n_ids ? (size_t)ids[*next] / CHUNK * CHUNK : n;
 }
 
-/* Walks sums of chunks, then the entries of one. A chunk that is masked would add 0: leaving it out changes no bit. */
-int32_t logits_draw(const kernels *math, const float *l, size_t n, const int32_t *ids, size_t n_ids, double u) {
+/* Walks sums of chunks, then the entries of one. A chunk that is masked would add 0: leaving it out
+ * changes no bit. */
+int32_t logits_draw(const kernels *math, const float *l, size_t n, const int32_t *ids, size_t n_ids,
+                    double u) {
     float max = math->max(l, n);
     double total = 0, sum = 0;
     size_t at = n, last = 0, next = 0;
@@ -213,6 +222,7 @@ int32_t probs_draw(const float *p, size_t n, double sum, double u) {
         if (before > goal) return (int32_t)i;
     }
     while (last > 0 && !(p[last] > 0)) last--;
-    for (size_t i = at; i-- > 0 && !(p[last] > 0);) last = i; /* rounding: the last one that there is */
+    for (size_t i = at; i-- > 0 && !(p[last] > 0);)
+        last = i; /* rounding: the last one that there is */
     return (int32_t)last;
 }

@@ -10,7 +10,8 @@ void loop_free(loop *l) {
 }
 
 pl_code loop_add(loop *l, engine *g, pl_error *e) {
-    if (mem_reserve(&l->engines, &l->room, l->n + 1, sizeof *l->engines)) return pl_fail(e, PL_ERR_MEMORY, "no memory for an engine");
+    if (mem_reserve(&l->engines, &l->room, l->n + 1, sizeof *l->engines))
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for an engine");
     l->engines[l->n++] = g;
     return PL_OK;
 }

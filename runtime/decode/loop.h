@@ -1,6 +1,6 @@
-/* loop.h: the engines of one owner, run together: a step of each in turn, or the owner's part of steps that compute elsewhere.
- * A loop holds no engine open: engines enter when they are opened and leave when they are closed. Used by one thread at a
- * time. */
+/* loop.h: the engines of one owner, run together: a step of each in turn, or the owner's part of
+ * steps that compute elsewhere. A loop holds no engine open: engines enter when they are opened and
+ * leave when they are closed. Used by one thread at a time. */
 #ifndef PERILUNE_DECODE_LOOP_H
 #define PERILUNE_DECODE_LOOP_H
 

@@ -26,7 +26,9 @@ double philox_uniform_of(uint64_t seed, uint64_t position, random_stream s) {
     return (double)(philox_bits(seed, position, s) >> 11) * 0x1p-53;
 }
 
-double philox_uniform(uint64_t seed, uint64_t position) { return philox_uniform_of(seed, position, STREAM_TOKEN); }
+double philox_uniform(uint64_t seed, uint64_t position) {
+    return philox_uniform_of(seed, position, STREAM_TOKEN);
+}
 
 uint64_t rng_bits(rng *r) { return philox_bits(r->key, r->n++, STREAM_RNG); }
 
@@ -42,15 +44,16 @@ uint64_t rng_below(rng *r, uint64_t n) {
 
 rng rng_fork(rng *r) { return rng_seeded(philox_bits(r->key, r->n++, STREAM_FORK)); }
 
-/* Selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S): each id in turn is taken with the chance (still wanted) /
- * (still to come), by 32 bits of a generator of its own. */
+/* Selection sampling (Knuth, TAOCP 2, 3.4.2, algorithm S): each id in turn is taken with the chance
+ * (still wanted) / (still to come), by 32 bits of a generator of its own. */
 void rng_subset(rng *r, size_t n, size_t m, uint64_t *bits) {
     rng own = rng_fork(r);
     uint32_t words[4] = {0};
     memset(bits, 0, (n + 63) / 64 * sizeof *bits);
     for (size_t i = 0; i < n && m > 0; i++) {
         if (i % 4 == 0) philox(own.key, i / 4, STREAM_RNG, words);
-        uint64_t taken = (uint64_t)words[i % 4] * (n - i) >> 32 < m; /* no branch: nobody could predict it */
+        uint64_t taken = (uint64_t)words[i % 4] * (n - i) >> 32 <
+                         m; /* no branch: nobody could predict it */
         bits[i / 64] |= taken << i % 64;
         m -= taken;
     }

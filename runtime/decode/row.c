@@ -1,5 +1,5 @@
-/* row.c: see row.h. Two paths throughout: over the few ids that are known to be left, or over the whole vocabulary, with
- * the vector kernels. */
+/* row.c: see row.h. Two paths throughout: over the few ids that are known to be left, or over the
+ * whole vocabulary, with the vector kernels. */
 #include "decode/row.h"
 
 #include <float.h>
@@ -163,15 +163,15 @@ void row_top_k(logits_row *r, size_t k) {
     else keep_through(r, r->l, ids[k - 1]);
 }
 
-/* A logit that all of the ids reach which can be among the fewest whose probabilities sum to p. What is below
- * (1 - p) / count each sums to less than 1 - p. */
+/* A logit that all of the ids reach which can be among the fewest whose probabilities sum to p.
+ * What is below (1 - p) / count each sums to less than 1 - p. */
 static double least_probable(const logits_row *r, double p, double z) {
     double least = (1 - p) / (double)r->n;
     return least > 0 ? z + log(least) - 1e-3 : -INFINITY;
 }
 
-/* Keeps the fewest whose probabilities sum to p, in the order of key, which is l or scratch->keys; z is the logsumexp.
- * Candidates have a logit of at least `cut`. */
+/* Keeps the fewest whose probabilities sum to p, in the order of key, which is l or scratch->keys;
+ * z is the logsumexp. Candidates have a logit of at least `cut`. */
 static void keep_mass(logits_row *r, const float *key, double p, double z, double cut) {
     int32_t *heap = r->scratch->order, first[ROW_KEPT], last = -1;
     size_t n = 0, popped = 0;
@@ -268,7 +268,8 @@ void row_xtc(logits_row *r, double threshold) {
         if (id != last && (double)r->l[id] >= least) r->l[id] = -INFINITY;
     }
     if (!known(r)) return;
-    memmove(r->kept, r->kept + n - 1, (r->n_kept - (n - 1)) * sizeof *r->kept); /* those were the first */
+    /* those were the first */
+    memmove(r->kept, r->kept + n - 1, (r->n_kept - (n - 1)) * sizeof *r->kept);
     r->n_kept -= n - 1;
 }
 
@@ -291,7 +292,8 @@ void row_mirostat_zipf(logits_row *r, double mu, size_t m) {
     }
     if (m < 2) return;
     for (size_t i = 0; i + 1 < m; i++) { /* b of the paper: log of p(i) / p(i + 1) */
-        double t = log((double)(i + 2) / (double)(i + 1)), b = (double)r->l[ids[i]] - (double)r->l[ids[i + 1]];
+        double t = log((double)(i + 2) / (double)(i + 1)),
+               b = (double)r->l[ids[i]] - (double)r->l[ids[i + 1]];
         tb += t * b, tt += t * t;
     }
     double s = tb / tt, e = s - 1;
@@ -318,7 +320,8 @@ static void shift(logits_row *r, double x, float t) {
         r->math->logits_shift(r->l, r->n, high, low, t);
         return;
     }
-    for (size_t i = 0; i < r->n_kept; i++) r->l[r->kept[i]] = within((r->l[r->kept[i]] - high - low) / t);
+    for (size_t i = 0; i < r->n_kept; i++)
+        r->l[r->kept[i]] = within((r->l[r->kept[i]] - high - low) / t);
     sort_kept(r);
 }
 
@@ -365,8 +368,11 @@ void row_penalize(logits_row *r, const int32_t *tokens, size_t n, row_penalties 
 void row_dry(logits_row *r, const int32_t *tokens, size_t n, const row_dry_options *o) {
     uint32_t *longest = r->scratch->counts; /* of the matches before each token */
     size_t own = 0; /* of the last tokens, those after the last breaker: what can match */
-    while (own < n && own < DRY_MATCH && !(o->breakers && bit_at(o->breakers, (size_t)tokens[n - 1 - own]))) own++;
-    for (size_t i = 0; i + 1 < n && own > 0; i++) { /* tokens[i] would be the last one's counterpart */
+    while (own < n && own < DRY_MATCH &&
+           !(o->breakers && bit_at(o->breakers, (size_t)tokens[n - 1 - own])))
+        own++;
+    for (size_t i = 0; i + 1 < n && own > 0;
+         i++) { /* tokens[i] would be the last one's counterpart */
         size_t m = 0;
         while (m < own && m <= i && tokens[i - m] == tokens[n - 1 - m]) m++;
         if (m > longest[tokens[i + 1]]) longest[tokens[i + 1]] = (uint32_t)m;
@@ -375,7 +381,8 @@ void row_dry(logits_row *r, const int32_t *tokens, size_t n, const row_dry_optio
         int32_t id = tokens[i];
         size_t m = longest[id];
         longest[id] = 0;
-        if (m == 0 || m < o->allowed_length || (o->breakers && bit_at(o->breakers, (size_t)id))) continue;
+        if (m == 0 || m < o->allowed_length || (o->breakers && bit_at(o->breakers, (size_t)id)))
+            continue;
         double loss = (double)o->multiplier * pow((double)o->base, (double)(m - o->allowed_length));
         if (!is_masked(r->l[id])) r->l[id] = within((float)((double)r->l[id] - loss));
     }

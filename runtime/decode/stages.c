@@ -7,8 +7,9 @@
 #include "decode/sampler.h"
 
 const char *stage_named(stage_name s) {
-    static const char *const names[STAGES] = {"logit_bias", "banned_tokens", "penalties", "dry",  "top_n_sigma", "top_k",
-                                              "typical_p",  "top_p",         "min_p",     "xtc",  "temperature", "mirostat"};
+    static const char *const names[STAGES] = {
+        "logit_bias", "banned_tokens", "penalties", "dry", "top_n_sigma", "top_k",
+        "typical_p",  "top_p",         "min_p",     "xtc", "temperature", "mirostat"};
     return names[s];
 }
 
@@ -68,7 +69,8 @@ static void apply_min_p(stage *s, logits_row *r, const sampler_moment *at) {
 
 static void apply_xtc(stage *s, logits_row *r, const sampler_moment *at) {
     const numbers *v = (const numbers *)s;
-    if (philox_uniform_of(at->seed, at->position, STREAM_XTC) < (double)v->a) row_xtc(r, (double)v->b);
+    if (philox_uniform_of(at->seed, at->position, STREAM_XTC) < (double)v->a)
+        row_xtc(r, (double)v->b);
 }
 
 static void apply_temperature(stage *s, logits_row *r, const sampler_moment *at) {
@@ -149,15 +151,16 @@ static stage *new_dry(const sampler_options *o, size_t n_vocab) {
     if (!v) return NULL;
     v->base.kind = &dry_kind;
     v->last_n = o->dry_last_n, v->n_words = n_words;
-    v->o = (row_dry_options){o->dry_multiplier, o->dry_base, o->dry_allowed_length, n_words ? v->breakers : NULL};
+    v->o = (row_dry_options){o->dry_multiplier, o->dry_base, o->dry_allowed_length,
+                             n_words ? v->breakers : NULL};
     if (n_words) memcpy(v->breakers, o->dry_breakers, n_words * sizeof *v->breakers);
     return &v->base;
 }
 
 /* ---- mirostat (Basu et al. 2021) ---- */
 
-/* mu, how surprising a token may be, follows the surprise of those that are taken, in the distribution as it came here:
- * mu -= eta (surprise - tau), from 2 tau on. */
+/* mu, how surprising a token may be, follows the surprise of those that are taken, in the
+ * distribution as it came here: mu -= eta (surprise - tau), from 2 tau on. */
 typedef struct {
     stage base;
     uint32_t version, m;
@@ -189,7 +192,8 @@ static void accept_mirostat(stage *s, int32_t id) {
     v->applied = false;
 }
 
-static const stage_kind mirostat_kind = {clone_mirostat, apply_mirostat, accept_mirostat, free_stage};
+static const stage_kind mirostat_kind = {clone_mirostat, apply_mirostat, accept_mirostat,
+                                         free_stage};
 
 static stage *new_mirostat(const sampler_options *o, size_t n_vocab) {
     mirostat *v = mem_zalloc(sizeof *v + n_vocab * sizeof *v->seen);
@@ -206,7 +210,8 @@ bool stage_wanted(stage_name s, const sampler_options *o) {
     switch (s) {
     case STAGE_LOGIT_BIAS: return o->n_bias > 0;
     case STAGE_BANNED_TOKENS: return o->n_banned > 0;
-    case STAGE_PENALTIES: return o->repetition_penalty != 1 || o->presence_penalty != 0 || o->frequency_penalty != 0;
+    case STAGE_PENALTIES:
+        return o->repetition_penalty != 1 || o->presence_penalty != 0 || o->frequency_penalty != 0;
     case STAGE_DRY: return o->dry_multiplier != 0;
     case STAGE_TOP_N_SIGMA: return o->top_n_sigma > 0;
     case STAGE_TOP_K: return o->top_k > 0;
@@ -220,26 +225,40 @@ bool stage_wanted(stage_name s, const sampler_options *o) {
     }
 }
 
-pl_code stage_new(stage_name s, const sampler_options *o, size_t n, bool zero, stage **out, pl_error *e) {
+pl_code stage_new(stage_name s, const sampler_options *o, size_t n, bool zero, stage **out,
+                  pl_error *e) {
     switch (s) {
     case STAGE_LOGIT_BIAS: *out = new_biases(o->bias, NULL, o->n_bias); break;
     case STAGE_BANNED_TOKENS: *out = new_biases(NULL, o->banned, o->n_banned); break;
     case STAGE_PENALTIES:
-        *out = new_numbers((numbers){.base.kind = &penalties_kind, .last_n = o->penalty_last_n, .a = o->repetition_penalty,
-                                     .b = o->presence_penalty, .c = o->frequency_penalty});
+        *out = new_numbers((numbers){.base.kind = &penalties_kind,
+                                     .last_n = o->penalty_last_n,
+                                     .a = o->repetition_penalty,
+                                     .b = o->presence_penalty,
+                                     .c = o->frequency_penalty});
         break;
     case STAGE_DRY: *out = new_dry(o, n); break;
-    case STAGE_TOP_N_SIGMA: *out = new_numbers((numbers){.base.kind = &top_n_sigma_kind, .a = o->top_n_sigma}); break;
-    case STAGE_TOP_K: *out = new_numbers((numbers){.base.kind = &top_k_kind, .last_n = o->top_k}); break;
-    case STAGE_TYPICAL_P: *out = new_numbers((numbers){.base.kind = &typical_kind, .a = o->typical_p}); break;
+    case STAGE_TOP_N_SIGMA:
+        *out = new_numbers((numbers){.base.kind = &top_n_sigma_kind, .a = o->top_n_sigma});
+        break;
+    case STAGE_TOP_K:
+        *out = new_numbers((numbers){.base.kind = &top_k_kind, .last_n = o->top_k});
+        break;
+    case STAGE_TYPICAL_P:
+        *out = new_numbers((numbers){.base.kind = &typical_kind, .a = o->typical_p});
+        break;
     case STAGE_TOP_P: *out = new_numbers((numbers){.base.kind = &top_p_kind, .a = o->top_p}); break;
     case STAGE_MIN_P: *out = new_numbers((numbers){.base.kind = &min_p_kind, .a = o->min_p}); break;
     case STAGE_XTC:
-        *out = new_numbers((numbers){.base.kind = &xtc_kind, .a = o->xtc_probability, .b = o->xtc_threshold});
+        *out = new_numbers(
+            (numbers){.base.kind = &xtc_kind, .a = o->xtc_probability, .b = o->xtc_threshold});
         break;
     case STAGE_TEMPERATURE:
-        *out = new_numbers((numbers){.base.kind = &temperature_kind, .a = o->temperature, .b = o->dynatemp_range,
-                                     .c = o->dynatemp_exponent, .zero = zero});
+        *out = new_numbers((numbers){.base.kind = &temperature_kind,
+                                     .a = o->temperature,
+                                     .b = o->dynatemp_range,
+                                     .c = o->dynatemp_exponent,
+                                     .zero = zero});
         break;
     case STAGE_MIROSTAT: *out = new_mirostat(o, n); break;
     default: return pl_fail(e, PL_ERR_ARGUMENT, "there is no stage %d", (int)s);

@@ -10,7 +10,8 @@ static pl_code new_stop(stop_string *s, gguf_string text, pl_error *e) {
     s->text = mem_string(text.data, text.size);
     s->fail = mem_array(text.size + 1, sizeof *s->fail);
     s->n = text.size;
-    if (!s->text || !s->fail) return pl_fail(e, PL_ERR_MEMORY, "no memory for a stop string of %zu bytes", text.size);
+    if (!s->text || !s->fail)
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for a stop string of %zu bytes", text.size);
     s->fail[0] = 0;
     for (size_t i = 1, k = s->fail[1] = 0; i < s->n; i++) {
         while (k && s->text[i] != s->text[k]) k = s->fail[k];

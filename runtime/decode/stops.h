@@ -1,6 +1,6 @@
-/* stops.h: the text of a generation as it grows: which of it is certain, and where a stop string ends it. Stops are found
- * across token boundaries with one automaton per stop string (Knuth, Morris, Pratt 1977), so a byte costs the same however
- * long the stops are. */
+/* stops.h: the text of a generation as it grows: which of it is certain, and where a stop string
+ * ends it. Stops are found across token boundaries with one automaton per stop string (Knuth,
+ * Morris, Pratt 1977), so a byte costs the same however long the stops are. */
 #ifndef PERILUNE_DECODE_STOPS_H
 #define PERILUNE_DECODE_STOPS_H
 
@@ -23,16 +23,18 @@ typedef struct {
     size_t found;           /* index of the stop that ended it; SIZE_MAX: none */
 } stop_text;
 
-pl_code stops_new(stop_text *t, const gguf_string *stops, size_t n, pl_error *e); /* copies; t is zero-initialised */
+/* copies; t is zero-initialised */
+pl_code stops_new(stop_text *t, const gguf_string *stops, size_t n, pl_error *e);
 void stops_free(stop_text *t);
 
-/* Appends the bytes of one more token. When they complete a stop, the text is cut before the one that begins first (of
- * those, the one listed first) and `found` is set. */
+/* Appends the bytes of one more token. When they complete a stop, the text is cut before the one
+ * that begins first (of those, the one listed first) and `found` is set. */
 pl_code stops_feed(stop_text *t, const char *s, size_t n, pl_error *e);
 /* Replaces the text by s, in which no stop is looked for, all of it released. */
 pl_code stops_restart(stop_text *t, const char *s, size_t n, pl_error *e);
 
-/* The bytes that became certain since the last call: whole UTF-8 characters that no stop can begin with; at the end
+/* The bytes that became certain since the last call: whole UTF-8 characters that no stop can begin
+ * with; at the end
  * (`all`) everything. */
 gguf_string stops_release(stop_text *t, bool all);
 

@@ -244,7 +244,8 @@ static double mxfp4_loss(const float *x, float d) {
     return loss * (double)d * (double)d;
 }
 
-/* The exponent that leaves the extreme value below the highest level, or cuts it there and is finer for the rest. */
+/* The exponent that leaves the extreme value below the highest level, or cuts it there and is finer
+ * for the rest. */
 void mxfp4_from_float(const float *in, void *out, size_t n) {
     uint8_t *p = out;
     for (size_t i = 0; i < n; i += BLOCK, p += 17) {

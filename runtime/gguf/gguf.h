@@ -54,8 +54,9 @@ typedef struct {
     bool header_only;  /* index and metadata; tensor data need not be there (vocab_only) */
 } gguf_options;
 
-/* Of a file that is split into parts (NAME-00001-of-0000N.gguf), `path` is the first, and the others are opened with it
- * (not when header_only): their tensors join the index. A part that is missing is an error that names it. */
+/* Of a file that is split into parts (NAME-00001-of-0000N.gguf), `path` is the first, and the
+ * others are opened with it (not when header_only): their tensors join the index. A part that is
+ * missing is an error that names it. */
 pl_code gguf_open(const char *path, const gguf_options *options, gguf **out, pl_error *e);
 void gguf_close(gguf *g); /* NULL is fine */
 

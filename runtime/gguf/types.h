@@ -35,7 +35,8 @@ bool weight_type_named(const char *name, uint32_t *type);
 /* What the 16 codes of IQ4_NL and IQ4_XS stand for, in steps of the block's scale; ascending and
  * denser about zero, where most weights are (ggml-common.h, kvalues_iq4nl). */
 extern const int8_t iq4_levels[16];
-/* And of MXFP4: E2M1 numbers (OCP Microscaling Formats 1.0, 5.3.3), doubled so that they are whole. */
+/* And of MXFP4: E2M1 numbers (OCP Microscaling Formats 1.0, 5.3.3), doubled so that they are
+ * whole. */
 extern const int8_t mxfp4_levels[16];
 /* What MXFP4's shared exponent makes of a doubled level: 2^(e - 128), as ggml has it for any e. */
 static inline float mxfp4_scale(uint8_t e) { /* the least two are subnormal */

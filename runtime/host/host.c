@@ -1,6 +1,6 @@
-/* host.c: the public API over the engine. What other threads may let go of (models, caches) is counted atomically; the last
- * reference puts it on its engine's list of what is to be freed, and the owner's next call frees it: nodes and engines are
- * touched by the owner's thread alone. */
+/* host.c: the public API over the engine. What other threads may let go of (models, caches) is
+ * counted atomically; the last reference puts it on its engine's list of what is to be freed, and
+ * the owner's next call frees it: nodes and engines are touched by the owner's thread alone. */
 #include "host/host.h"
 
 #include <limits.h>
@@ -24,9 +24,21 @@ typedef struct {
 } graveyard;
 
 struct pl_model { dead d; atomic_size_t refs; engine *g; pl_engine *h; graveyard *y; };
-struct pl_cache { dead d; atomic_size_t refs; cache_node *node; engine *g; pl_engine *h; graveyard *y; };
+struct pl_cache {
+    dead d;
+    atomic_size_t refs;
+    cache_node *node;
+    engine *g;
+    pl_engine *h;
+    graveyard *y;
+};
 
-typedef struct script { struct script *next; host_scripts poll; void (*detached)(void *user); void *user; } script;
+typedef struct script {
+    struct script *next;
+    host_scripts poll;
+    void (*detached)(void *user);
+    void *user;
+} script;
 
 struct pl_engine {
     loop loop;
@@ -166,7 +178,8 @@ void pl_engine_free(pl_engine *h) {
     mem_free(h);
 }
 
-pl_code host_attach(pl_engine *h, host_scripts poll, void (*detached)(void *user), void *user, pl_error *e) {
+pl_code host_attach(pl_engine *h, host_scripts poll, void (*detached)(void *user), void *user,
+                    pl_error *e) {
     script *s = mem_alloc(sizeof *s);
     if (!s) return pl_fail(e, PL_ERR_MEMORY, "no memory for a script");
     *s = (script){h->scripts, poll, detached, user};
@@ -188,36 +201,51 @@ void host_detach(pl_engine *h, void *user) {
 
 /* ---- option structs ---- */
 
-/* Copies what this build knows of a struct that begins with its size; what it does not know of must be zero. */
-static pl_code read_options(const void *given, void *out, size_t known, const char *what, pl_error *e) {
+/* Copies what this build knows of a struct that begins with its size; what it does not know of must
+ * be zero. */
+static pl_code read_options(const void *given, void *out, size_t known, const char *what,
+                            pl_error *e) {
     uint32_t size;
     memset(out, 0, known);
     if (!given) return pl_fail(e, PL_ERR_ARGUMENT, "%s: options are NULL", what);
     memcpy(&size, given, sizeof size);
     if (size < sizeof size)
-        return pl_fail(e, PL_ERR_ARGUMENT, "%s: the options' size is %u: it must be sizeof of the struct", what, size);
+        return pl_fail(e, PL_ERR_ARGUMENT,
+                       "%s: the options' size is %u: it must be sizeof of the struct", what, size);
     for (size_t i = known; i < size; i++)
         if (((const char *)given)[i])
-            return pl_fail(e, PL_ERR_UNSUPPORTED, "%s: an option is set that this version (%s) does not know", what, PL_VERSION);
+            return pl_fail(e, PL_ERR_UNSUPPORTED,
+                           "%s: an option is set that this version (%s) does not know", what,
+                           PL_VERSION);
     memcpy(out, given, size < known ? size : known);
     return PL_OK;
 }
 
 /* ---- models ---- */
 
-static pl_code engine_options_of(pl_engine *h, const pl_load_options *o, char *path, size_t room, engine_options *out, pl_error *e) {
-    *out = (engine_options){.cache_bytes = o->cache_bytes, .step_rows = o->step_rows, .sequences = o->sequences,
-                            .model = {.context = o->context, .threads = o->threads ? o->threads : h->threads, .kv = KV_F16,
-                                      .progress = o->progress, .user = o->user}};
+static pl_code engine_options_of(pl_engine *h, const pl_load_options *o, char *path, size_t room,
+                                 engine_options *out, pl_error *e) {
+    *out = (engine_options){.cache_bytes = o->cache_bytes,
+                            .step_rows = o->step_rows,
+                            .sequences = o->sequences,
+                            .model = {.context = o->context,
+                                      .threads = o->threads ? o->threads : h->threads,
+                                      .kv = KV_F16,
+                                      .progress = o->progress,
+                                      .user = o->user}};
     if (!o->path) return pl_fail(e, PL_ERR_ARGUMENT, "pl_model_load: path is NULL");
     if (o->kv_type && !kv_type_named(o->kv_type, &out->model.kv))
-        return pl_fail(e, PL_ERR_ARGUMENT, "pl_model_load: kv_type is \"%s\": \"f32\", \"f16\" or \"q8_0\" is allowed", o->kv_type);
+        return pl_fail(e, PL_ERR_ARGUMENT,
+                       "pl_model_load: kv_type is \"%s\": \"f32\", \"f16\" or \"q8_0\" is allowed",
+                       o->kv_type);
     if (strcmp(o->path, "demo") == 0) {
         if (!bundled_model(path, room))
-            return pl_fail(e, PL_ERR_IO, "demo: the bundled model was not found beside the program or its tree "
+            return pl_fail(e, PL_ERR_IO,
+                           "demo: the bundled model was not found beside the program or its tree "
                            "(the environment variable PERILUNE_DEMO may name it)");
     } else if (strlen(o->path) >= room) {
-        return pl_fail(e, PL_ERR_ARGUMENT, "pl_model_load: the path has %zu bytes, %zu are allowed", strlen(o->path), room - 1);
+        return pl_fail(e, PL_ERR_ARGUMENT, "pl_model_load: the path has %zu bytes, %zu are allowed",
+                       strlen(o->path), room - 1);
     } else {
         strcpy(path, o->path);
     }
@@ -237,7 +265,8 @@ pl_model *host_model_of(pl_engine *h, engine *g) {
 /* Takes over the engine. */
 static pl_code adopt_engine(pl_engine *h, engine *g, pl_model **out, pl_error *e) {
     pl_code rc = loop_add(&h->loop, g, e);
-    if (!rc && !(*out = host_model_of(h, g))) rc = pl_fail(e, PL_ERR_MEMORY, "no memory for a model");
+    if (!rc && !(*out = host_model_of(h, g)))
+        rc = pl_fail(e, PL_ERR_MEMORY, "no memory for a model");
     if (rc) loop_remove(&h->loop, g);
     engine_close(g);
     return rc;
@@ -251,7 +280,8 @@ pl_code pl_model_load(pl_engine *h, const pl_load_options *options, pl_model **o
     pl_code rc;
     free_dead(h->y);
     if ((rc = read_options(options, &o, sizeof o, "pl_model_load", e)) ||
-        (rc = engine_options_of(h, &o, path, sizeof path, &eo, e)) || (rc = engine_open(&eo, &g, e)))
+        (rc = engine_options_of(h, &o, path, sizeof path, &eo, e)) ||
+        (rc = engine_open(&eo, &g, e)))
         return rc;
     return adopt_engine(h, g, out, e);
 }
@@ -283,7 +313,8 @@ static void *load_elsewhere(void *arg) {
     return NULL;
 }
 
-pl_code pl_model_load_begin(pl_engine *h, const pl_load_options *options, pl_loading **loading, pl_error *e) {
+pl_code pl_model_load_begin(pl_engine *h, const pl_load_options *options, pl_loading **loading,
+                            pl_error *e) {
     pl_load_options o;
     pl_code rc = read_options(options, &o, sizeof o, "pl_model_load_begin", e);
     if (rc) return rc;
@@ -339,11 +370,18 @@ pl_code pl_model_get_stats(const pl_model *m, pl_model_stats *stats, pl_error *e
     engine_counts n = engine_stats(m->g);
     kv_pool *pool = cache_store_pool(engine_store(m->g));
     uint32_t size = stats->size;
-    pl_model_stats all = {.size = size, .context = loaded->context, .vocab_size = loaded->hp.n_vocab, .tokens = n.tokens,
-                          .steps = n.steps, .sampled = n.sampled, .cache_bytes = pool->max_bytes,
+    pl_model_stats all = {.size = size,
+                          .context = loaded->context,
+                          .vocab_size = loaded->hp.n_vocab,
+                          .tokens = n.tokens,
+                          .steps = n.steps,
+                          .sampled = n.sampled,
+                          .cache_bytes = pool->max_bytes,
                           .cache_bytes_used = pool_used_bytes(pool)};
     if (size < sizeof size)
-        return pl_fail(e, PL_ERR_ARGUMENT, "pl_model_get_stats: the struct's size is %u: it must be sizeof of it", size);
+        return pl_fail(e, PL_ERR_ARGUMENT,
+                       "pl_model_get_stats: the struct's size is %u: it must be sizeof of it",
+                       size);
     free_dead(m->y);
     all.cache_bytes_used = pool_used_bytes(pool);
     memcpy(stats, &all, size < sizeof all ? size : sizeof all);
@@ -352,13 +390,15 @@ pl_code pl_model_get_stats(const pl_model *m, pl_model_stats *stats, pl_error *e
 
 /* ---- text ---- */
 
-static pl_code encode(engine *g, const char *text, size_t n, bool special, bool begins, id_list *out, pl_error *e) {
-    return tokenizer_encode(engine_model(g)->tok, text, n, (encode_options){.special = special, .bos = begins, .start = begins}, out,
-                            e);
+static pl_code encode(engine *g, const char *text, size_t n, bool special, bool begins,
+                      id_list *out, pl_error *e) {
+    return tokenizer_encode(engine_model(g)->tok, text, n,
+                            (encode_options){.special = special, .bos = begins, .start = begins},
+                            out, e);
 }
 
-pl_code pl_encode(const pl_model *m, const char *text, size_t text_bytes, bool special, int32_t *ids, size_t room, size_t *n,
-                  pl_error *e) {
+pl_code pl_encode(const pl_model *m, const char *text, size_t text_bytes, bool special,
+                  int32_t *ids, size_t room, size_t *n, pl_error *e) {
     id_list list = {0};
     pl_code rc = encode(m->g, text, text_bytes, special, false, &list, e);
     if (!rc) {
@@ -372,12 +412,14 @@ pl_code pl_encode(const pl_model *m, const char *text, size_t text_bytes, bool s
 static pl_code check_ids(engine *g, const int32_t *ids, size_t n, pl_error *e) {
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= engine_model(g)->hp.n_vocab)
-            return pl_fail(e, PL_ERR_ARGUMENT, "token %zu of %zu is %d: ids from 0 to %u are allowed", i, n, ids[i],
+            return pl_fail(e, PL_ERR_ARGUMENT,
+                           "token %zu of %zu is %d: ids from 0 to %u are allowed", i, n, ids[i],
                            engine_model(g)->hp.n_vocab - 1);
     return PL_OK;
 }
 
-pl_code pl_decode(const pl_model *m, const int32_t *ids, size_t n_ids, char *text, size_t room, size_t *n, pl_error *e) {
+pl_code pl_decode(const pl_model *m, const int32_t *ids, size_t n_ids, char *text, size_t room,
+                  size_t *n, pl_error *e) {
     text_buffer buffer = {0};
     pl_code rc = check_ids(m->g, ids, n_ids, e);
     if (!rc) rc = tokenizer_decode(engine_model(m->g)->tok, ids, n_ids, false, true, &buffer, e);
@@ -394,7 +436,8 @@ pl_code pl_decode(const pl_model *m, const int32_t *ids, size_t n_ids, char *tex
 pl_cache *host_cache_of(pl_engine *h, engine *g, cache_node *n) {
     pl_cache *c = mem_zalloc(sizeof *c);
     if (!c) return NULL;
-    *c = (pl_cache){.d.free = free_cache, .node = node_retain(n), .g = engine_hold(g), .h = h, .y = h->y};
+    *c = (pl_cache){
+        .d.free = free_cache, .node = node_retain(n), .g = engine_hold(g), .h = h, .y = h->y};
     atomic_init(&c->refs, 1);
     atomic_fetch_add(&h->y->refs, 1);
     return c;
@@ -420,7 +463,8 @@ size_t pl_cache_length(const pl_cache *c) { return node_length(c->node); }
 pl_code pl_cache_tokens(const pl_cache *c, size_t first, size_t n, int32_t *ids, pl_error *e) {
     size_t length = node_length(c->node);
     if (first > length || n > length - first)
-        return pl_fail(e, PL_ERR_ARGUMENT, "tokens %zu to %zu of a cache that holds %zu", first, first + n, length);
+        return pl_fail(e, PL_ERR_ARGUMENT, "tokens %zu to %zu of a cache that holds %zu", first,
+                       first + n, length);
     node_tokens(c->node, first, n, ids);
     return PL_OK;
 }
@@ -428,7 +472,8 @@ pl_code pl_cache_tokens(const pl_cache *c, size_t first, size_t n, int32_t *ids,
 pl_code pl_cache_truncate(const pl_cache *c, size_t length, pl_cache **out, pl_error *e) {
     cache_node *n;
     if (length > node_length(c->node))
-        return pl_fail(e, PL_ERR_ARGUMENT, "a cache of %zu tokens cannot be cut to %zu", node_length(c->node), length);
+        return pl_fail(e, PL_ERR_ARGUMENT, "a cache of %zu tokens cannot be cut to %zu",
+                       node_length(c->node), length);
     pl_code rc = node_truncate(c->node, length, &n, e);
     if (rc) return rc;
     pl_cache *cut = mem_zalloc(sizeof *cut);
@@ -436,7 +481,8 @@ pl_code pl_cache_truncate(const pl_cache *c, size_t length, pl_cache **out, pl_e
         node_release(n);
         return pl_fail(e, PL_ERR_MEMORY, "no memory for a cache");
     }
-    *cut = (pl_cache){.d.free = free_cache, .node = n, .g = engine_hold(c->g), .h = c->h, .y = c->y};
+    *cut = (pl_cache){
+        .d.free = free_cache, .node = n, .g = engine_hold(c->g), .h = c->h, .y = c->y};
     atomic_init(&cut->refs, 1);
     atomic_fetch_add(&c->y->refs, 1);
     *out = cut;
@@ -448,12 +494,20 @@ pl_code pl_cache_truncate(const pl_cache *c, size_t length, pl_cache **out, pl_e
 static pl_code begin(pl_job *p, const pl_job_options *o, cache_node *from, pl_error *e) {
     gguf_string *stops = mem_zarray(o->n_stop ? o->n_stop : 1, sizeof *stops);
     id_list input = {0};
-    pl_code rc = stops ? PL_OK : pl_fail(e, PL_ERR_MEMORY, "no memory for %zu stop texts", o->n_stop);
-    generate_options go = {.cache = from, .max_new_tokens = o->max_new_tokens ? o->max_new_tokens : GENERATE_UNLIMITED,
-                           .sampler = sampler_defaults(), .stops = stops, .n_stops = o->n_stop, .stop_at_eog = o->stop_at_eog,
-                           .pause = true, .priority = o->priority};
+    pl_code rc = stops ? PL_OK
+                       : pl_fail(e, PL_ERR_MEMORY, "no memory for %zu stop texts", o->n_stop);
+    generate_options go = {.cache = from,
+                           .max_new_tokens = o->max_new_tokens ? o->max_new_tokens
+                                                               : GENERATE_UNLIMITED,
+                           .sampler = sampler_defaults(),
+                           .stops = stops,
+                           .n_stops = o->n_stop,
+                           .stop_at_eog = o->stop_at_eog,
+                           .pause = true,
+                           .priority = o->priority};
     for (size_t i = 0; i < o->n_stop && !rc; i++) {
-        if (!o->stop[i] || !*o->stop[i]) rc = pl_fail(e, PL_ERR_ARGUMENT, "stop text %zu of %zu is empty", i, o->n_stop);
+        if (!o->stop[i] || !*o->stop[i])
+            rc = pl_fail(e, PL_ERR_ARGUMENT, "stop text %zu of %zu is empty", i, o->n_stop);
         else stops[i] = (gguf_string){.data = o->stop[i], .size = strlen(o->stop[i])};
     }
     go.sampler.temperature = o->temperature;
@@ -461,11 +515,15 @@ static pl_code begin(pl_job *p, const pl_job_options *o, cache_node *from, pl_er
     go.sampler.top_k = o->top_k;
     go.sampler.min_p = o->min_p;
     go.sampler.seed = o->seed;
-    if (!rc && (!(o->temperature >= 0) || !(o->top_p >= 0 && o->top_p <= 1) || !(o->min_p >= 0 && o->min_p <= 1)))
-        rc = pl_fail(e, PL_ERR_ARGUMENT, "temperature is %g, top_p %g, min_p %g: at least 0, and 0 to 1, are allowed",
+    if (!rc && (!(o->temperature >= 0) || !(o->top_p >= 0 && o->top_p <= 1) ||
+                !(o->min_p >= 0 && o->min_p <= 1)))
+        rc = pl_fail(e, PL_ERR_ARGUMENT,
+                     "temperature is %g, top_p %g, min_p %g: at least 0, and 0 to 1, are allowed",
                      (double)o->temperature, (double)o->top_p, (double)o->min_p);
-    if (!rc && o->text && o->ids) rc = pl_fail(e, PL_ERR_ARGUMENT, "text and ids are both given: one of them is allowed");
-    if (!rc && o->text) rc = encode(p->g, o->text, o->text_bytes, o->special, node_length(from) == 0, &input, e);
+    if (!rc && o->text && o->ids)
+        rc = pl_fail(e, PL_ERR_ARGUMENT, "text and ids are both given: one of them is allowed");
+    if (!rc && o->text)
+        rc = encode(p->g, o->text, o->text_bytes, o->special, node_length(from) == 0, &input, e);
     if (!rc && o->ids) rc = check_ids(p->g, o->ids, o->n_ids, e);
     go.input = o->ids ? o->ids : input.ids;
     go.n_input = o->ids ? o->n_ids : input.n;
@@ -475,17 +533,24 @@ static pl_code begin(pl_job *p, const pl_job_options *o, cache_node *from, pl_er
     return rc;
 }
 
-pl_code pl_submit(pl_engine *h, pl_model *m, const pl_job_options *options, pl_job **out, pl_error *e) {
+pl_code pl_submit(pl_engine *h, pl_model *m, const pl_job_options *options, pl_job **out,
+                  pl_error *e) {
     pl_job_options o;
     cache_node *from = NULL;
     pl_code rc = read_options(options, &o, sizeof o, "pl_submit", e);
     if (rc) return rc;
     free_dead(h->y);
     if (m->h != h) return pl_fail(e, PL_ERR_MISMATCH, "pl_submit: the model is another engine's");
-    if (o.cache && o.cache->g != m->g) return pl_fail(e, PL_ERR_MISMATCH, "pl_submit: the cache is another model's");
+    if (o.cache && o.cache->g != m->g)
+        return pl_fail(e, PL_ERR_MISMATCH, "pl_submit: the cache is another model's");
     pl_job *p = mem_zalloc(sizeof *p);
     if (!p) return pl_fail(e, PL_ERR_MEMORY, "no memory for a job");
-    *p = (pl_job){.h = h, .g = engine_hold(m->g), .refs = 2, .on_token = o.on_token, .on_done = o.on_done, .user = o.user};
+    *p = (pl_job){.h = h,
+                  .g = engine_hold(m->g),
+                  .refs = 2,
+                  .on_token = o.on_token,
+                  .on_done = o.on_done,
+                  .user = o.user};
     if (o.cache) from = node_retain(o.cache->node);
     else rc = node_empty(engine_store(p->g), &from, e);
     if (!rc) rc = begin(p, &o, from, e);
@@ -600,7 +665,8 @@ pl_code pl_poll(pl_engine *h, double milliseconds, size_t *n_live, pl_error *e) 
     double until = system_seconds() + milliseconds / 1000;
     pl_code rc = PL_OK;
     size_t tasks = 0;
-    if (h->polling) return pl_fail(e, PL_ERR_ARGUMENT, "pl_poll was called inside one of its callbacks");
+    if (h->polling)
+        return pl_fail(e, PL_ERR_ARGUMENT, "pl_poll was called inside one of its callbacks");
     h->polling = true;
     free_dead(h->y);
     for (;;) {

@@ -1,4 +1,5 @@
-/* host.h: the inside of the public API's values, for bind/, which hands them to scripts and back. */
+/* host.h: the inside of the public API's values, for bind/, which hands them to scripts and
+ * back. */
 #ifndef PERILUNE_HOST_HOST_H
 #define PERILUNE_HOST_HOST_H
 
@@ -8,10 +9,12 @@
 
 loop *host_loop(pl_engine *h);
 
-/* Scripts that move along in pl_poll: poll does at most so many seconds' work and says how many tasks are live; a code: what a
- * script raised. detached is called when the engine is freed, unless they leave before. */
+/* Scripts that move along in pl_poll: poll does at most so many seconds' work and says how many
+ * tasks are live; a code: what a script raised. detached is called when the engine is freed, unless
+ * they leave before. */
 typedef pl_code (*host_scripts)(void *user, double seconds, size_t *n_live, pl_error *e);
-pl_code host_attach(pl_engine *h, host_scripts poll, void (*detached)(void *user), void *user, pl_error *e);
+pl_code host_attach(pl_engine *h, host_scripts poll, void (*detached)(void *user), void *user,
+                    pl_error *e);
 void host_detach(pl_engine *h, void *user);
 
 engine *host_model_engine(const pl_model *m);

@@ -1,5 +1,5 @@
-/* avxvnni.c: the kernels for x86 with AVX2, FMA, F16C and AVX-VNNI, compiled with those flags. Nothing here runs before
- * kernels.c has asked the processor. */
+/* avxvnni.c: the kernels for x86 with AVX2, FMA, F16C and AVX-VNNI, compiled with those flags.
+ * Nothing here runs before kernels.c has asked the processor. */
 #if defined(__x86_64__)
 #define SIMD_AVX2
 #define SIMD_VNNI

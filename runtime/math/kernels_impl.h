@@ -1,7 +1,7 @@
 /* kernels_impl.h: every kernel, written once over simd.h (matrix products in products.h); included
- * once by each instruction set's file, which names the table. What holds throughout: an output's expression and its order depend
- * on shapes and positions alone. A tile only decides which outputs are computed side by side; it
- * never splits or reorders a sum. */
+ * once by each instruction set's file, which names the table. What holds throughout: an output's
+ * expression and its order depend on shapes and positions alone. A tile only decides which outputs
+ * are computed side by side; it never splits or reorders a sum. */
 #include <assert.h>
 #include <float.h>
 #include <math.h>
@@ -409,9 +409,10 @@ INLINE const float *query_of(const query_set *s, size_t i) {
     return s->rows[i / s->group].q + (s->kv_head * s->group + i % s->group) * s->a->d_k;
 }
 
-/* Asks for the line that lies as far on in the next tile as p does in this one: blocks lie anywhere, and the processor cannot
- * know which is next. Line by line, while this tile is computed: many at once would wait for one another. A block that no row
- * sees may not be there; asking touches nothing. ahead 0: there is none, or it has been asked for. */
+/* Asks for the line that lies as far on in the next tile as p does in this one: blocks lie
+ * anywhere, and the processor cannot know which is next. Line by line, while this tile is computed:
+ * many at once would wait for one another. A block that no row sees may not be there; asking
+ * touches nothing. ahead 0: there is none, or it has been asked for. */
 INLINE void ask_ahead(const uint8_t *p, uintptr_t ahead) {
     if (ahead) __builtin_prefetch((const void *)((uintptr_t)p + ahead));
 }
@@ -419,7 +420,8 @@ INLINE void ask_ahead(const uint8_t *p, uintptr_t ahead) {
 /* Scores of n queries from the i-th against a tile's keys [d_k][KV_TILE], all slots, written or
  * not: a lane is a slot, and nothing crosses lanes before `fold_scores` has dropped those that are
  * not seen. */
-INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys, uintptr_t ahead) {
+INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys,
+                       uintptr_t ahead) {
     const float *q[QUERIES];
     size_t d_k = s->a->d_k;
     const uint8_t *scales = keys + d_k * KV_TILE; /* of KV_Q8_0 */
@@ -461,9 +463,11 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
     }
 }
 
-/* Turns scores of slots [begin, end) of n queries from the i-th into weights exp(score - max) and adds their sum; rescale: what
- * the values gathered so far are to be multiplied by: exp(old max - new max), exactly 1 if it stays. */
-INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, size_t end, float *rescale) {
+/* Turns scores of slots [begin, end) of n queries from the i-th into weights exp(score - max) and
+ * adds their sum; rescale: what the values gathered so far are to be multiplied by: exp(old max -
+ * new max), exactly 1 if it stays. */
+INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, size_t end,
+                        float *rescale) {
     enum { VECTORS = KV_TILE / VL };
     vf w[QUERIES][VECTORS], top[QUERIES];
     float max[QUERIES];
@@ -502,7 +506,8 @@ INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, si
 }
 
 /* Columns from d of the values, `vectors` vectors of which the last has n lanes: acc = acc *
- * rescale + sum_j p_j v_j, j in order over the slots that are seen. The columns are of one group. */
+ * rescale + sum_j p_j v_j, j in order over the slots that are seen. The columns are of one
+ * group. */
 INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q,
                           const uint8_t *values, size_t begin, size_t end, const float *rescale,
                           size_t d, size_t vectors, size_t n, uintptr_t ahead) {
@@ -546,7 +551,8 @@ INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q
 
 /* n queries from the i-th, all of which see the slots [begin, end) of this tile. */
 INLINE void attend_queries(kv_type type, const query_set *s, size_t i, size_t n,
-                           const uint8_t *keys, const uint8_t *values, size_t begin, size_t end, uintptr_t ahead) {
+                           const uint8_t *keys, const uint8_t *values, size_t begin, size_t end,
+                           uintptr_t ahead) {
     float rescale[QUERIES];
     size_t d = 0, d_v = s->a->d_v;
     score_tile(type, s, i, n, keys, ahead);
@@ -611,8 +617,10 @@ INLINE range meet(range seen, size_t first, size_t length) {
     return r;
 }
 
-/* Rows from the r-th on that see the same slots of tile t, in the same block, one after the other: where they end. */
-static size_t same_slots(const attention_row *rows, const range *seen, size_t n_rows, size_t r, size_t t, range slots) {
+/* Rows from the r-th on that see the same slots of tile t, in the same block, one after the other:
+ * where they end. */
+static size_t same_slots(const attention_row *rows, const range *seen, size_t n_rows, size_t r,
+                         size_t t, range slots) {
     size_t end = r + 1;
     for (; end < n_rows; end++) {
         range other = meet(seen[end], t, KV_TILE);
@@ -633,11 +641,13 @@ static void attend_all(const query_set *s, const range *seen, size_t n_rows, siz
         uintptr_t ahead = seen[r].end > t + KV_TILE ? (uintptr_t)block[1] - (uintptr_t)block[0] : 0;
         (s->a->type == KV_F32   ? attend_tile_f32
          : s->a->type == KV_F16 ? attend_tile_f16
-                                : attend_tile_q8_0)(s, *block, r * s->group, end * s->group, slots.begin, slots.end, ahead);
+                                : attend_tile_q8_0)(s, *block, r * s->group, end * s->group,
+                                                    slots.begin, slots.end, ahead);
     }
 }
 
-static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows, size_t kv_head, void *scratch) {
+static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                      size_t kv_head, void *scratch) {
     query_set s = {.a = a,
                    .kv_head = kv_head,
                    .group = a->n_head / a->n_head_kv,
@@ -666,12 +676,14 @@ static void attention(const attention_shape *a, const attention_row *rows, size_
             v_store(record + QUERY_SUM, v_zero());
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
         }
-        for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE) attend_all(&s, seen, n_rows, t);
+        for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE)
+            attend_all(&s, seen, n_rows, t);
         for (size_t r = 0; r < n_rows; r++) {
             range part = meet(seen[r], span, KV_SPAN);
             if (part.begin >= part.end) continue;
             for (size_t i = r * s.group; i < (r + 1) * s.group; i++)
-                merge_span(a->d_v, record_of(&s, i), s.max[i], v_sum(v_load(record_of(&s, i) + QUERY_SUM)));
+                merge_span(a->d_v, record_of(&s, i), s.max[i],
+                           v_sum(v_load(record_of(&s, i) + QUERY_SUM)));
         }
     }
 

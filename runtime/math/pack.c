@@ -1,5 +1,5 @@
-/* pack.c: from a file's rows to the packed layout (packed.h). Only bytes move, and scales of few bits get a byte each: no
- * weight changes. */
+/* pack.c: from a file's rows to the packed layout (packed.h). Only bytes move, and scales of few
+ * bits get a byte each: no weight changes. */
 #include <string.h>
 
 #include "math/packed.h"
@@ -75,15 +75,18 @@ static void spread(const uint8_t *p, size_t lines, uint8_t *out) {
 }
 
 /* One row's block into lane `row` of a packed one. */
-static void pack_block(weight_type type, const packed_layout *l, const fields *f, const uint8_t *p, size_t row, uint8_t *out) {
+static void pack_block(weight_type type, const packed_layout *l, const fields *f, const uint8_t *p,
+                       size_t row, uint8_t *out) {
     uint8_t scales[16], minima[16];
     if (l->exponents) out[row] = p[f->d];
     else memcpy(out + 2 * row, p + f->d, 2);
     if (l->halves == 2) memcpy(out + 2 * (PACKED_ROWS + row), p + f->m, 2);
     if (l->scales) {
         unpack_scales(type, p + f->scales, scales, minima);
-        for (size_t i = 0; i < l->scales; i++) out[packed_scales_at(l) + i * PACKED_ROWS + row] = scales[i];
-        for (size_t i = 0; i < l->minima; i++) out[packed_minima_at(l) + i * PACKED_ROWS + row] = minima[i];
+        for (size_t i = 0; i < l->scales; i++)
+            out[packed_scales_at(l) + i * PACKED_ROWS + row] = scales[i];
+        for (size_t i = 0; i < l->minima; i++)
+            out[packed_minima_at(l) + i * PACKED_ROWS + row] = minima[i];
     }
     if (l->high == 1) sort_bits(p + f->high, out + packed_high_at(l) + 4 * row);
     else spread(p + f->high, l->high, out + packed_high_at(l) + 4 * row);
@@ -93,7 +96,8 @@ static void pack_block(weight_type type, const packed_layout *l, const fields *f
 static bool is_float(weight_type type) { return matrix_act_kind(type) == ACT_F32; }
 
 size_t matrix_group_bytes(const matrix *w) {
-    if (is_float(w->type)) return (w->n_in * weight_format_of(w->type)->bytes * PACKED_ROWS + 63) & ~(size_t)63;
+    if (is_float(w->type))
+        return (w->n_in * weight_format_of(w->type)->bytes * PACKED_ROWS + 63) & ~(size_t)63;
     packed_layout l = packed_layout_of(w->type);
     return w->n_in / l.inputs * packed_block_bytes(&l);
 }
@@ -113,7 +117,8 @@ static void pack_floats(const matrix *w, size_t first, size_t rows, uint8_t *out
 void matrix_pack(const matrix *w, size_t first, size_t n, uint8_t *out) {
     size_t bytes = matrix_group_bytes(w);
     for (size_t g = first; g < first + n; g++, out += bytes) {
-        size_t row = g * PACKED_ROWS, rows = w->n_out - row < PACKED_ROWS ? w->n_out - row : PACKED_ROWS;
+        size_t row = g * PACKED_ROWS,
+               rows = w->n_out - row < PACKED_ROWS ? w->n_out - row : PACKED_ROWS;
         if (rows < PACKED_ROWS) memset(out, 0, bytes);
         if (is_float(w->type)) {
             pack_floats(w, row, rows, out);
@@ -124,6 +129,8 @@ void matrix_pack(const matrix *w, size_t first, size_t n, uint8_t *out) {
         size_t block = weight_format_of(w->type)->bytes, packed = packed_block_bytes(&l);
         for (size_t b = 0; b < w->n_in / l.inputs; b++)
             for (size_t r = 0; r < rows; r++)
-                pack_block(w->type, &l, &f, (const uint8_t *)w->data + (row + r) * w->row_bytes + b * block, r, out + b * packed);
+                pack_block(w->type, &l, &f,
+                           (const uint8_t *)w->data + (row + r) * w->row_bytes + b * block, r,
+                           out + b * packed);
     }
 }

@@ -1,15 +1,18 @@
-/* packed.h: weights laid out for the kernels that read them. A packed matrix is groups of PACKED_ROWS rows (outputs), one
- * after the other; the last group is filled up with rows of zeros. A group holds the format's blocks of its rows, block after
- * block, with the rows interleaved, so that a vector lane is an output and no sum crosses lanes:
+/* packed.h: weights laid out for the kernels that read them. A packed matrix is groups of
+ * PACKED_ROWS rows (outputs), one after the other; the last group is filled up with rows of zeros.
+ * A group holds the format's blocks of its rows, block after block, with the rows interleaved, so
+ * that a vector lane is an output and no sum crosses lanes:
  *
- *   - what a block says once (halves d, m or dmin, the byte e) lies for all rows side by side: [row];
+ *   - what a block says once (halves d, m or dmin, the byte e) lies for all rows side by
+ *     side: [row];
  *   - so do scales of parts of a block, unpacked to a byte each: [part][row];
- *   - its codes are cut into pieces of four bytes, and a line is the same piece of all rows: [piece][row][4]. Each byte of a
- *     piece is multiplied with one of four neighbouring activations; bytes that hold several codes hold those of inputs that
- *     lie a part (or half a part) apart, as the file has them.
+ *   - its codes are cut into pieces of four bytes, and a line is the same piece of all rows:
+ *     [piece][row][4]. Each byte of a piece is multiplied with one of four neighbouring
+ *     activations; bytes that hold several codes hold those of inputs that lie a part (or half a
+ *     part) apart, as the file has them.
  *
- * Q5_0's and Q5_1's upper bits are sorted so that, as elsewhere, one bit of all four bytes belongs to one piece. No format
- * grows by more than 4 %. Floats lie as [input][row]. */
+ * Q5_0's and Q5_1's upper bits are sorted so that, as elsewhere, one bit of all four bytes belongs
+ * to one piece. No format grows by more than 4 %. Floats lie as [input][row]. */
 #ifndef PERILUNE_MATH_PACKED_H
 #define PERILUNE_MATH_PACKED_H
 
@@ -17,7 +20,8 @@
 
 #define PACKED_LINE (4 * PACKED_ROWS) /* bytes */
 
-/* A format's packed block, in bytes from its start: halves, then bytes that are scales, then lines. */
+/* A format's packed block, in bytes from its start: halves, then bytes that are scales, then
+ * lines. */
 typedef struct {
     uint16_t inputs;    /* weights of a row in it: 32 or 256 */
     uint8_t halves;     /* d; with 2 also m or dmin */
@@ -28,11 +32,21 @@ typedef struct {
     uint8_t low;        /* and of the others */
 } packed_layout;
 
-static inline size_t packed_scales_at(const packed_layout *l) { return (2u * l->halves + l->exponents) * PACKED_ROWS; }
-static inline size_t packed_minima_at(const packed_layout *l) { return packed_scales_at(l) + l->scales * PACKED_ROWS; }
-static inline size_t packed_high_at(const packed_layout *l) { return packed_minima_at(l) + l->minima * PACKED_ROWS; }
-static inline size_t packed_low_at(const packed_layout *l) { return packed_high_at(l) + l->high * PACKED_LINE; }
-static inline size_t packed_block_bytes(const packed_layout *l) { return packed_low_at(l) + l->low * PACKED_LINE; }
+static inline size_t packed_scales_at(const packed_layout *l) {
+    return (2u * l->halves + l->exponents) * PACKED_ROWS;
+}
+static inline size_t packed_minima_at(const packed_layout *l) {
+    return packed_scales_at(l) + l->scales * PACKED_ROWS;
+}
+static inline size_t packed_high_at(const packed_layout *l) {
+    return packed_minima_at(l) + l->minima * PACKED_ROWS;
+}
+static inline size_t packed_low_at(const packed_layout *l) {
+    return packed_high_at(l) + l->high * PACKED_LINE;
+}
+static inline size_t packed_block_bytes(const packed_layout *l) {
+    return packed_low_at(l) + l->low * PACKED_LINE;
+}
 
 /* Of a supported quantized type. */
 static inline packed_layout packed_layout_of(weight_type type) {

@@ -1,8 +1,10 @@
-/* products.h: matrix products over packed weights (packed.h), written once over simd.h. A vector lane is an output.
+/* products.h: matrix products over packed weights (packed.h), written once over simd.h. A vector
+ * lane is an output.
  *
- * An output is one sum, over the inputs in order: of quantized weights, block of 32 after block, whole numbers within a block
- * and then scale * d * sum (and the minimum's share) by fused multiply-adds; of floats, input after input. How many rows are
- * computed side by side changes nothing about it. */
+ * An output is one sum, over the inputs in order: of quantized weights, block of 32 after block,
+ * whole numbers within a block and then scale * d * sum (and the minimum's share) by fused
+ * multiply-adds; of floats, input after input. How many rows are computed side by side changes
+ * nothing about it. */
 #ifndef PERILUNE_MATH_PRODUCTS_H
 #define PERILUNE_MATH_PRODUCTS_H
 
@@ -12,26 +14,31 @@
 #define PARTS 8  /* of 32 weights in a block of 256 */
 #define PIECES 8 /* of four weights in a part */
 
-/* One call's operands, cut to the group of outputs (the lanes of it) and the rows that a tile starts at. */
+/* One call's operands, cut to the group of outputs (the lanes of it) and the rows that a tile
+ * starts at. */
 typedef struct {
     const uint8_t *w;   /* the group */
     size_t lane;        /* the tile's first output in the group: 0, VL, ... */
     const uint8_t *x;   /* [rows][x_stride bytes] */
     float *y;           /* [rows][y_stride], at the tile's first output */
-    size_t n_in, x_stride, y_stride, n_out; /* n_out: outputs to be stored of each vector, VL at most */
+    size_t n_in, x_stride, y_stride,
+        n_out;          /* n_out: outputs to be stored of each vector, VL at most */
     size_t group_bytes; /* from group to group */
-    const uint8_t *next; size_t next_step; /* what is asked for meanwhile: so many bytes with each block; 0: nothing */
+    const uint8_t *next;
+    size_t next_step; /* what is asked for meanwhile: so many bytes with each block; 0: nothing */
 } operands;
 
 /* ---- quantized weights ---- */
 
 INLINE bool has_parts(weight_type type) {
-    return type == TYPE_Q2_K || type == TYPE_Q3_K || type == TYPE_Q4_K || type == TYPE_Q5_K || type == TYPE_Q6_K ||
-           type == TYPE_IQ4_XS;
+    return type == TYPE_Q2_K || type == TYPE_Q3_K || type == TYPE_Q4_K || type == TYPE_Q5_K ||
+           type == TYPE_Q6_K || type == TYPE_IQ4_XS;
 }
 
 /* Whether scales belong to groups of 16. */
-INLINE bool has_groups(weight_type type) { return type == TYPE_Q2_K || type == TYPE_Q3_K || type == TYPE_Q6_K; }
+INLINE bool has_groups(weight_type type) {
+    return type == TYPE_Q2_K || type == TYPE_Q3_K || type == TYPE_Q6_K;
+}
 
 /* Parts whose bits lie in the same bytes: they are unrolled, so that their shifts are constants. */
 INLINE size_t parts_together(weight_type type) {
@@ -54,13 +61,16 @@ INLINE int too_much(weight_type type) {
     }
 }
 
-/* How many vectors of outputs a tile has, and rows. Side by side, two vectors share the loads of what is broadcast to them; but
- * where a weight is put together from several places, that is better shared by more rows. */
+/* How many vectors of outputs a tile has, and rows. Side by side, two vectors share the loads of
+ * what is broadcast to them; but where a weight is put together from several places, that is better
+ * shared by more rows. */
 INLINE size_t tile_vectors(weight_type type) {
     bool light = type == TYPE_Q4_0 || type == TYPE_Q8_0;
     return light ? TILE_VECTORS : 1;
 }
-INLINE size_t tile_rows(weight_type type) { return tile_vectors(type) > 1 ? TILE_ROWS / 2 : TILE_ROWS; }
+INLINE size_t tile_rows(weight_type type) {
+    return tile_vectors(type) > 1 ? TILE_ROWS / 2 : TILE_ROWS;
+}
 
 INLINE int largest_code(weight_type type) {
     switch (type) {
@@ -77,9 +87,10 @@ INLINE int largest_code(weight_type type) {
     }
 }
 
-/* Piece j of part first + t of a block; first is a multiple of parts_together. high and low: the block's lines, at the tile's
- * lanes. */
-INLINE vb piece(weight_type type, const uint8_t *high, const uint8_t *low, size_t first, size_t t, size_t j) {
+/* Piece j of part first + t of a block; first is a multiple of parts_together. high and low: the
+ * block's lines, at the tile's lanes. */
+INLINE vb piece(weight_type type, const uint8_t *high, const uint8_t *low, size_t first, size_t t,
+                size_t j) {
     const int nibble = (int)(j / 4 * 4), k = (int)t; /* constants where this is inlined */
     size_t half = first / 4; /* of a block of 256 */
     switch (type) {
@@ -90,16 +101,21 @@ INLINE vb piece(weight_type type, const uint8_t *high, const uint8_t *low, size_
     case TYPE_Q5_1:
         return v_or(v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15),
                     v_move_bits(v_line(high), (int)j, 4, 16));
-    case TYPE_IQ4_NL: return v_levels(iq4_levels, v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15));
-    case TYPE_MXFP4: return v_levels(mxfp4_levels, v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15));
+    case TYPE_IQ4_NL:
+        return v_levels(iq4_levels, v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15));
+    case TYPE_MXFP4:
+        return v_levels(mxfp4_levels,
+                        v_move_bits(v_line(low + j % 4 * PACKED_LINE), nibble, 0, 15));
     case TYPE_IQ4_XS:
-        return v_levels(iq4_levels, v_move_bits(v_line(low + (4 * first + j % 4) * PACKED_LINE), nibble, 0, 15));
+        return v_levels(iq4_levels, v_move_bits(v_line(low + (4 * first + j % 4) * PACKED_LINE),
+                                                nibble, 0, 15));
     case TYPE_Q4_K: return v_move_bits(v_line(low + (4 * first + j) * PACKED_LINE), 4 * k, 0, 15);
     case TYPE_Q5_K:
         return v_or(v_move_bits(v_line(low + (4 * first + j) * PACKED_LINE), 4 * k, 0, 15),
                     v_move_bits(v_shift_right(v_line(high + j * PACKED_LINE), first), k, 4, 16));
     case TYPE_Q6_K:
-        return v_or(v_move_bits(v_line(low + (16 * half + 8 * (t % 2) + j) * PACKED_LINE), k / 2 * 4, 0, 15),
+        return v_or(v_move_bits(v_line(low + (16 * half + 8 * (t % 2) + j) * PACKED_LINE),
+                                k / 2 * 4, 0, 15),
                     v_move_bits(v_line(high + (8 * half + j) * PACKED_LINE), 2 * k, 4, 0x30));
     case TYPE_Q3_K:
         return v_or(v_move_bits(v_line(low + (8 * half + j) * PACKED_LINE), 2 * k, 0, 3),
@@ -108,12 +124,14 @@ INLINE vb piece(weight_type type, const uint8_t *high, const uint8_t *low, size_
     }
 }
 
-/* Scales of a part, as floats: one for its 32 weights, or two for 16 each; and minima, which are subtracted. */
+/* Scales of a part, as floats: one for its 32 weights, or two for 16 each; and minima, which are
+ * subtracted. */
 typedef struct { vf scale[2], min[2]; } part_scales;
 
-INLINE part_scales scales_of(weight_type type, const packed_layout *l, const uint8_t *block, size_t lane, size_t part, vf d,
-                             vf m) {
-    const uint8_t *scales = block + packed_scales_at(l) + lane, *minima = block + packed_minima_at(l) + lane;
+INLINE part_scales scales_of(weight_type type, const packed_layout *l, const uint8_t *block,
+                             size_t lane, size_t part, vf d, vf m) {
+    const uint8_t *scales = block + packed_scales_at(l) + lane,
+                  *minima = block + packed_minima_at(l) + lane;
     part_scales s = {{d, d}, {v_sub(v_zero(), m), m}}; /* of blocks of 32, m is added */
     if (type == TYPE_Q4_K || type == TYPE_Q5_K) {
         s.scale[0] = v_mul(d, v_load_u8(scales + part * PACKED_ROWS));
@@ -127,14 +145,16 @@ INLINE part_scales scales_of(weight_type type, const packed_layout *l, const uin
             s.min[g] = v_mul(m, s.min[g]);
         }
     } else if (has_groups(type)) {
-        for (size_t g = 0; g < 2; g++) s.scale[g] = v_mul(d, v_load_i8(scales + (2 * part + g) * PACKED_ROWS));
+        for (size_t g = 0; g < 2; g++)
+            s.scale[g] = v_mul(d, v_load_i8(scales + (2 * part + g) * PACKED_ROWS));
     }
     return s;
 }
 
-/* Whole sums of pieces [from, to) of n_g vectors: piece after piece for all of them, so that four activations are broadcast once. */
-INLINE void dot_pieces(weight_type type, size_t n_g, vb sum[TILE_VECTORS], int32_t minus_sum, vb w[TILE_VECTORS][PIECES],
-                       const int8_t *q, size_t from, size_t to) {
+/* Whole sums of pieces [from, to) of n_g vectors: piece after piece for all of them, so that four
+ * activations are broadcast once. */
+INLINE void dot_pieces(weight_type type, size_t n_g, vb sum[TILE_VECTORS], int32_t minus_sum,
+                       vb w[TILE_VECTORS][PIECES], const int8_t *q, size_t from, size_t to) {
     int most = largest_code(type);
     vb start = v_start(minus_sum, too_much(type));
     UNROLL
@@ -151,11 +171,13 @@ INLINE void dot_pieces(weight_type type, size_t n_g, vb sum[TILE_VECTORS], int32
 }
 
 /* What a part adds to the r-th row's sums, of n_g vectors of outputs. */
-INLINE void add_part(weight_type type, size_t n_g, vb w[TILE_VECTORS][PIECES], const part_scales s[TILE_VECTORS],
-                     const act_block *x, vf sum[TILE_VECTORS][TILE_ROWS], size_t r) {
+INLINE void add_part(weight_type type, size_t n_g, vb w[TILE_VECTORS][PIECES],
+                     const part_scales s[TILE_VECTORS], const act_block *x,
+                     vf sum[TILE_VECTORS][TILE_ROWS], size_t r) {
     vb first[TILE_VECTORS], second[TILE_VECTORS];
     if (!has_groups(type)) {
-        bool minima = type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K || type == TYPE_Q5_K;
+        bool minima = type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K ||
+                      type == TYPE_Q5_K;
         dot_pieces(type, n_g, first, x->minus_sum, w, x->q, 0, PIECES);
         UNROLL
         for (size_t g = 0; g < n_g; g++) {
@@ -168,7 +190,8 @@ INLINE void add_part(weight_type type, size_t n_g, vb w[TILE_VECTORS][PIECES], c
     dot_pieces(type, n_g, second, x->minus_half[1], w, x->q, PIECES / 2, PIECES);
     UNROLL
     for (size_t g = 0; g < n_g; g++) {
-        vf both = v_fma(v_from_ints(second[g]), s[g].scale[1], v_mul(v_from_ints(first[g]), s[g].scale[0]));
+        vf both = v_fma(v_from_ints(second[g]), s[g].scale[1],
+                        v_mul(v_from_ints(first[g]), s[g].scale[0]));
         if (type == TYPE_Q2_K) {
             both = v_fma(s[g].min[0], v_set1((float)x->minus_half[0]), both);
             both = v_fma(s[g].min[1], v_set1((float)x->minus_half[1]), both);
@@ -177,17 +200,21 @@ INLINE void add_part(weight_type type, size_t n_g, vb w[TILE_VECTORS][PIECES], c
     }
 }
 
-/* One row needs the weights as fast as memory gives them: asks for n bytes, a little further on than the processor's own
- * prefetcher looks within a block whose fields are read side by side. What lies beyond the matrix is never touched. */
+/* One row needs the weights as fast as memory gives them: asks for n bytes, a little further on
+ * than the processor's own prefetcher looks within a block whose fields are read side by side. What
+ * lies beyond the matrix is never touched. */
 #define PREFETCH_AHEAD 4096
 INLINE void prefetch(const uint8_t *p, size_t n) {
     UNROLL
-    for (size_t i = 0; i < n; i += 64) __builtin_prefetch((const void *)((uintptr_t)p + PREFETCH_AHEAD + i));
+    for (size_t i = 0; i < n; i += 64)
+        __builtin_prefetch((const void *)((uintptr_t)p + PREFETCH_AHEAD + i));
 }
 
-/* With a few rows, the weights that come next are asked for while these are in use: each tile of rows asks for its share. */
+/* With a few rows, the weights that come next are asked for while these are in use: each tile of
+ * rows asks for its share. */
 INLINE void ask_for_next(const operands *t, size_t block) {
-    for (size_t i = 0; i < t->next_step; i += 64) __builtin_prefetch((const void *)((uintptr_t)t->next + block * t->next_step + i), 0, 2);
+    for (size_t i = 0; i < t->next_step; i += 64)
+        __builtin_prefetch((const void *)((uintptr_t)t->next + block * t->next_step + i), 0, 2);
 }
 
 INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
@@ -198,10 +225,12 @@ INLINE void store_sums(operands t, size_t n_r, const vf *sum) {
     }
 }
 
-/* n_g vectors of outputs, of neighbouring groups, of n_r rows; ask: for t.next (constants wherever this is inlined). */
+/* n_g vectors of outputs, of neighbouring groups, of n_r rows; ask: for t.next (constants wherever
+ * this is inlined). */
 INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, bool ask, operands t) {
     const packed_layout l = packed_layout_of(type);
-    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
+    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type),
+                 bytes = packed_block_bytes(&l);
     const uint8_t *block = t.w, *x = t.x;
     vf sum[TILE_VECTORS][TILE_ROWS], d[TILE_VECTORS], m[TILE_VECTORS];
     UNROLL
@@ -231,7 +260,8 @@ INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, bool ask, opera
                     const uint8_t *low = of_group + packed_low_at(&l) + 4 * t.lane;
                     s[g] = scales_of(type, &l, of_group, t.lane, first + k, d[g], m[g]);
                     UNROLL
-                    for (size_t j = 0; j < PIECES; j++) w[g][j] = piece(type, high, low, first, k, j);
+                    for (size_t j = 0; j < PIECES; j++)
+                        w[g][j] = piece(type, high, low, first, k, j);
                 }
                 UNROLL
                 for (size_t r = 0; r < n_r; r++) {
@@ -248,12 +278,15 @@ INLINE void block_tile(weight_type type, size_t n_g, size_t n_r, bool ask, opera
     }
 }
 
-/* The same for one row, of as many vectors as a group has, and one after the other within a part: no line is read twice. */
+/* The same for one row, of as many vectors as a group has, and one after the other within a part:
+ * no line is read twice. */
 INLINE void row_tile(weight_type type, operands t) {
     const packed_layout l = packed_layout_of(type);
-    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type), bytes = packed_block_bytes(&l);
+    const size_t n_parts = has_parts(type) ? PARTS : 1, together = parts_together(type),
+                 bytes = packed_block_bytes(&l);
     const uint8_t *block = t.w, *x = t.x;
-    vf sum[TILE_VECTORS][TILE_ROWS], d[ROW_VECTORS], m[ROW_VECTORS]; /* sum: a vector where a tile has a row */
+    vf sum[TILE_VECTORS][TILE_ROWS], d[ROW_VECTORS],
+        m[ROW_VECTORS]; /* sum: a vector where a tile has a row */
     UNROLL
     for (size_t v = 0; v < ROW_VECTORS; v++) sum[0][v] = m[v] = v_zero();
     for (size_t b = 0; b < t.n_in / l.inputs; b++, block += bytes) {
@@ -272,7 +305,8 @@ INLINE void row_tile(weight_type type, operands t) {
                     vb w[TILE_VECTORS][PIECES];
                     s[0] = scales_of(type, &l, block, v * VL, first + k, d[v], m[v]);
                     UNROLL
-                    for (size_t j = 0; j < PIECES; j++) w[0][j] = piece(type, high + 4 * v * VL, low + 4 * v * VL, first, k, j);
+                    for (size_t j = 0; j < PIECES; j++)
+                        w[0][j] = piece(type, high + 4 * v * VL, low + 4 * v * VL, first, k, j);
                     add_part(type, 1, w, s, (const act_block *)(const void *)x, sum, v);
                 }
             }
@@ -284,14 +318,17 @@ INLINE void row_tile(weight_type type, operands t) {
 
 /* ---- floats ---- */
 
-#define FLOAT_GROUPS 2 /* vectors of outputs side by side: enough sums to hide the latency of adding */
+/* vectors of outputs side by side: enough sums to hide the latency of adding */
+#define FLOAT_GROUPS 2
 
 INLINE vf load_floats(weight_type type, const uint8_t *p) {
     return type == TYPE_F32 ? v_load(p) : type == TYPE_F16 ? v_load_f16(p) : v_load_bf16(p);
 }
 
-/* The same for floats; n_g vectors of outputs, stride bytes apart, whose results lie side by side. */
-INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, size_t stride, size_t out_step) {
+/* The same for floats; n_g vectors of outputs, stride bytes apart, whose results lie side by
+ * side. */
+INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, size_t stride,
+                       size_t out_step) {
     const size_t item = type == TYPE_F32 ? 4 : 2;
     const uint8_t *w = t.w + item * t.lane;
     vf sum[4][TILE_ROWS];
@@ -323,7 +360,8 @@ INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, siz
 INLINE void block_rows(weight_type type, size_t n_g, bool ask, size_t n_rows, operands t) {
     const size_t most = tile_rows(type);
     if (ask) t.next_step = t.next_step * most / (n_rows + most - 1) + 1;
-    for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
+    for (size_t r = 0, step; r < n_rows;
+         r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
         size_t left = n_rows - r;
         step = left >= most ? most : left >= 4 ? 4 : left >= 2 ? 2 : 1;
         if (step == most) block_tile(type, n_g, tile_rows(type), ask, t);
@@ -335,7 +373,8 @@ INLINE void block_rows(weight_type type, size_t n_g, bool ask, size_t n_rows, op
 }
 
 INLINE void float_rows(weight_type type, size_t n_g, size_t n_rows, operands t, size_t stride) {
-    for (size_t r = 0, step; r < n_rows; r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
+    for (size_t r = 0, step; r < n_rows;
+         r += step, t.x += step * t.x_stride, t.y += step * t.y_stride) {
         size_t left = n_rows - r;
         step = left >= TILE_ROWS ? TILE_ROWS : left >= 4 ? 4 : 1;
         if (step == TILE_ROWS) float_tile(type, n_g, TILE_ROWS, t, stride, VL);
@@ -344,9 +383,9 @@ INLINE void float_rows(weight_type type, size_t n_g, size_t n_rows, operands t, 
     }
 }
 
-/* Of many rows, groups are taken in bunches that stay in the second-level cache while rows pass by, and rows in the order of
- * tiles, which stay in the first-level one while a bunch passes by. A few rows pass by each tile's outputs, while the next
- * tile's weights come from memory. */
+/* Of many rows, groups are taken in bunches that stay in the second-level cache while rows pass by,
+ * and rows in the order of tiles, which stay in the first-level one while a bunch passes by. A few
+ * rows pass by each tile's outputs, while the next tile's weights come from memory. */
 #define BUNCH_BYTES ((size_t)384 << 10)
 #define FEW_ROWS 32
 
@@ -372,8 +411,10 @@ INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_ro
                 if (ROW_VECTORS > 1 && rows == 1 && t.lane == 0 && end - o >= PACKED_ROWS) {
                     n_g = ROW_VECTORS;
                     row_tile(type, t);
-                } else if (few && n_g * VL == wide && rows > 1) { /* what lies beyond the matrix is never touched */
-                    t.next = t.w + n_g * all.group_bytes + t.lane * all.group_bytes / PACKED_ROWS; /* this vector's share */
+                } else if (few && n_g * VL == wide &&
+                           rows > 1) { /* what lies beyond the matrix is never touched */
+                    t.next = t.w + n_g * all.group_bytes +
+                             t.lane * all.group_bytes / PACKED_ROWS; /* this vector's share */
                     t.next_step = n_g * all.group_bytes * VL / PACKED_ROWS / blocks;
                     block_rows(type, tile_vectors(type), true, rows, t);
                 } else if (n_g > 1) {
@@ -386,13 +427,17 @@ INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_ro
     }
 }
 
-/* Vectors of outputs side by side: those of one group where it has several, of neighbouring groups where it has one. */
-INLINE void float_product_of(weight_type type, operands all, size_t group_bytes, size_t n_out, size_t n_rows) {
-    const size_t item = type == TYPE_F32 ? 4 : 2, stride = VL == PACKED_ROWS ? group_bytes : item * VL;
+/* Vectors of outputs side by side: those of one group where it has several, of neighbouring groups
+ * where it has one. */
+INLINE void float_product_of(weight_type type, operands all, size_t group_bytes, size_t n_out,
+                             size_t n_rows) {
+    const size_t item = type == TYPE_F32 ? 4 : 2,
+                 stride = VL == PACKED_ROWS ? group_bytes : item * VL;
     for (size_t o = 0, step; o < n_out; o += step * VL) {
         size_t whole = (n_out - o) / VL; /* vectors that are stored whole */
         step = whole >= 4 && n_rows < 4 ? 4 : whole >= FLOAT_GROUPS ? FLOAT_GROUPS : 1;
-        while (VL != PACKED_ROWS && step * VL > PACKED_ROWS - o % PACKED_ROWS) step /= 2; /* within a group */
+        while (VL != PACKED_ROWS && step * VL > PACKED_ROWS - o % PACKED_ROWS)
+            step /= 2; /* within a group */
         operands t = all;
         t.w += o / PACKED_ROWS * group_bytes;
         t.lane = o % PACKED_ROWS;
@@ -404,8 +449,8 @@ INLINE void float_product_of(weight_type type, operands all, size_t group_bytes,
     }
 }
 
-static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride, size_t n_rows, float *y,
-                   size_t y_stride) {
+static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
+                   size_t n_rows, float *y, size_t y_stride) {
     size_t bytes = matrix_group_bytes(w), n_out = o_end - o_begin;
     operands all = {
         .w = w->packed + o_begin / PACKED_ROWS * bytes,
@@ -414,7 +459,8 @@ static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x,
         .n_in = w->n_in,
         .group_bytes = bytes,
         .y_stride = y_stride,
-        .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float) : act_q8_stride(w->n_in),
+        .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float)
+                                                        : act_q8_stride(w->n_in),
     };
     switch (w->type) { /* each case is compiled for its type */
     case TYPE_F32: float_product_of(TYPE_F32, all, bytes, n_out, n_rows); break;

@@ -471,11 +471,13 @@ static void attend(const attention_shape *a, const uint8_t *const *blocks, size_
     for (size_t i = 0; i < a->d_v; i++) out[i] = total[i] / record[QUERY_TOTAL_SUM];
 }
 
-static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows, size_t kv_head, void *scratch) {
+static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                      size_t kv_head, void *scratch) {
     size_t group = a->n_head / a->n_head_kv;
     for (size_t r = 0; r < n_rows; r++)
         for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++)
-            attend(a, rows[r].blocks, rows[r].pos, h, rows[r].q + h * a->d_k, rows[r].out + h * a->d_v, scratch);
+            attend(a, rows[r].blocks, rows[r].pos, h, rows[r].q + h * a->d_k,
+                   rows[r].out + h * a->d_v, scratch);
 }
 
 /* ---- over a vocabulary ---- */

@@ -6,9 +6,11 @@
  *   VL                    floats per vector; it divides PACKED_ROWS, and 2 VL divides KV_TILE
  *   vf, vb, vm            a vector of floats; of bytes or whole numbers; a lane mask
  *   TILE_ROWS             rows of a matmul tile whose sums fit the registers
- *   TILE_VECTORS          vectors of outputs of a tile of half as many rows; 1 unless VL is PACKED_ROWS
- *   ROW_VECTORS           vectors of outputs that one row takes side by side: 1, or as many as a packed group has (no more
- *                         than TILE_ROWS), so that no line of it is read twice
+ *   TILE_VECTORS          vectors of outputs of a tile of half as many rows; 1 unless VL is
+ *                         PACKED_ROWS
+ *   ROW_VECTORS           vectors of outputs that one row takes side by side: 1, or as many as a
+ *                         packed group has (no more than TILE_ROWS), so that no line of it is read
+ *                         twice
  *   QUERIES               queries of an attention tile, with two vectors of sums each
  *
  * Horizontal sums fold halves onto each other, always in the same tree. "_part" loads read n < VL
@@ -92,7 +94,9 @@ INLINE vm v_lanes(size_t first, size_t begin, size_t end) {
     return (vm)((((uint64_t)1 << end) - ((uint64_t)1 << begin)) >> first);
 }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); }
-INLINE vm v_above(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); } /* a > b: not beside a NaN */
+INLINE vm v_above(vf a, vf b) {
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
+} /* a > b: not beside a NaN */
 INLINE vm v_least(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); } /* a >= b */
 
 INLINE float v_sum(vf a) {
@@ -118,7 +122,8 @@ INLINE void v_largest_each(const vf *v, size_t n, float *out) {
     vf m = _mm512_max_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
     m = _mm512_max_ps(m, _mm512_permute_ps(m, 0xb1));
     /* now 128 bits hold the i-th of a twice, and the i-th of b twice */
-    m = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0), m);
+    m = _mm512_permutexvar_ps(_mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0),
+                              m);
     _mm256_storeu_ps(out, _mm512_castps512_ps256(m));
 }
 /* Larger of the bit patterns, for lanes without a sign: a NaN is larger than an infinity. */
@@ -166,7 +171,9 @@ INLINE vb v_move_bits(vb q, int from, int to, int mask) {
     if (from < to) q = _mm512_slli_epi16(q, COUNT(to - from));
     return _mm512_and_si512(q, _mm512_set1_epi8((char)mask));
 }
-INLINE vb v_shift_right(vb q, size_t n) { return _mm512_srl_epi16(q, _mm_cvtsi64_si128((long long)n)); }
+INLINE vb v_shift_right(vb q, size_t n) {
+    return _mm512_srl_epi16(q, _mm_cvtsi64_si128((long long)n));
+}
 INLINE vb v_or(vb a, vb b) { return _mm512_or_si512(a, b); }
 /* Signed bytes, as v_dot4 wants them: plus 128. */
 INLINE vb v_from_signed(vb q) { return _mm512_xor_si512(q, _mm512_set1_epi8(-128)); }
@@ -179,7 +186,8 @@ INLINE vb v_ints(int32_t n) { return _mm512_set1_epi32(n); }
 /* What a sum starts from: minus_sum of the activations times what codes have too much. */
 #define SIGNED_TOO_MUCH 128
 INLINE vb v_start(int32_t minus_sum, int too_much) {
-    return too_much ? _mm512_slli_epi32(_mm512_set1_epi32(minus_sum), (unsigned)__builtin_ctz((unsigned)too_much))
+    return too_much ? _mm512_slli_epi32(_mm512_set1_epi32(minus_sum),
+                                        (unsigned)__builtin_ctz((unsigned)too_much))
                     : _mm512_setzero_si512();
 }
 /* sum += w . x: n pieces of VL outputs, and four activations for each; most: the largest code. */
@@ -208,7 +216,8 @@ INLINE vf v_load_e8m0(const uint8_t *p) {
     __m512i e = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)p)), two = _mm512_set1_epi32(2);
     __m512i normal = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), 23);
     __m512i small = _mm512_sllv_epi32(_mm512_set1_epi32(0x00200000), e);
-    return _mm512_castsi512_ps(_mm512_mask_blend_epi32(_mm512_cmplt_epu32_mask(e, two), normal, small));
+    return _mm512_castsi512_ps(
+        _mm512_mask_blend_epi32(_mm512_cmplt_epu32_mask(e, two), normal, small));
 }
 
 #elif defined(SIMD_AVX2)
@@ -264,7 +273,9 @@ INLINE vf v_scale2(vf a, vf n) {
     return v_mul(v_mul(a, power_of_2(half)), power_of_2(_mm256_sub_epi32(whole, half)));
 }
 INLINE vf v_select(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); }
-INLINE vm v_above(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GT_OQ); } /* a > b: not beside a NaN */
+INLINE vm v_above(vf a, vf b) {
+    return _mm256_cmp_ps(a, b, _CMP_GT_OQ);
+} /* a > b: not beside a NaN */
 INLINE vm v_least(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_GE_OQ); } /* a >= b */
 
 INLINE float v_sum(vf a) { return sum_256(a); }
@@ -330,7 +341,9 @@ INLINE vb v_move_bits(vb q, int from, int to, int mask) {
     if (from < to) q = _mm256_slli_epi16(q, to - from);
     return _mm256_and_si256(q, _mm256_set1_epi8((char)mask));
 }
-INLINE vb v_shift_right(vb q, size_t n) { return _mm256_srl_epi16(q, _mm_cvtsi64_si128((long long)n)); }
+INLINE vb v_shift_right(vb q, size_t n) {
+    return _mm256_srl_epi16(q, _mm_cvtsi64_si128((long long)n));
+}
 INLINE vb v_or(vb a, vb b) { return _mm256_or_si256(a, b); }
 INLINE vb v_ints(int32_t n) { return _mm256_set1_epi32(n); }
 #if defined(SIMD_VNNI)
@@ -348,29 +361,32 @@ INLINE vb v_levels(const int8_t *levels, vb q) {
 }
 /* What a sum starts from: minus_sum of the activations times what codes have too much. */
 INLINE vb v_start(int32_t minus_sum, int too_much) {
-    return too_much ? _mm256_slli_epi32(_mm256_set1_epi32(minus_sum), __builtin_ctz((unsigned)too_much))
-                    : _mm256_setzero_si256();
+    return too_much
+               ? _mm256_slli_epi32(_mm256_set1_epi32(minus_sum), __builtin_ctz((unsigned)too_much))
+               : _mm256_setzero_si256();
 }
 INLINE vb four_of(const int8_t *x) {
     int32_t four;
     memcpy(&four, x, sizeof four);
     return _mm256_set1_epi32(four);
 }
-/* sum += w . x: n pieces of VL outputs, and four activations for each; most: the largest code, or more than 127 for signed
- * bytes. */
+/* sum += w . x: n pieces of VL outputs, and four activations for each; most: the largest code, or
+ * more than 127 for signed bytes. */
 INLINE vb v_dot(vb sum, const vb *w, const int8_t *x, size_t n, int most) {
 #if defined(SIMD_VNNI)
     (void)most;
     UNROLL
     for (size_t i = 0; i < n; i++) sum = _mm256_dpbusd_avx_epi32(sum, w[i], four_of(x + 4 * i));
 #else
-    /* maddubs wants one unsigned side and saturates at 16 bits: |w| x (x with w's sign) stays below 2 * 128 * 127 < 2^15
-     * for activations within -127..127; of small codes, several such sums fit. */
+    /* maddubs wants one unsigned side and saturates at 16 bits: |w| x (x with w's sign) stays below
+     * 2 * 128 * 127 < 2^15 for activations within -127..127; of small codes, several such sums
+     * fit. */
     __m256i one = _mm256_set1_epi16(1);
     if (most > 127) {
         UNROLL
         for (size_t i = 0; i < n; i++) {
-            __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]), _mm256_sign_epi8(four_of(x + 4 * i), w[i]));
+            __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w[i]),
+                                                 _mm256_sign_epi8(four_of(x + 4 * i), w[i]));
             sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, one));
         }
         return sum;
@@ -381,13 +397,16 @@ INLINE vb v_dot(vb sum, const vb *w, const int8_t *x, size_t n, int most) {
     for (size_t i = 0; i < n; i++) {
         __m256i next = _mm256_maddubs_epi16(w[i], four_of(x + 4 * i));
         pairs = i % fit ? _mm256_add_epi16(pairs, next) : next;
-        if ((i + 1) % fit == 0 || i + 1 == n) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, one));
+        if ((i + 1) % fit == 0 || i + 1 == n)
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, one));
     }
 #endif
     return sum;
 }
 INLINE vf v_from_ints(vb a) { return _mm256_cvtepi32_ps(a); }
-INLINE __m256i widen_u8(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p)); }
+INLINE __m256i widen_u8(const uint8_t *p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)p));
+}
 INLINE vf v_load_u8(const uint8_t *p) { return _mm256_cvtepi32_ps(widen_u8(p)); }
 /* The lower and the upper four bits of bytes. */
 INLINE void v_load_u4(const uint8_t *p, vf *low, vf *high) {
@@ -459,7 +478,9 @@ INLINE vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 INLINE vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }  /* a b + c */
 INLINE vf v_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); } /* c - a b */
 /* Not vmaxq, which gives a NaN beside a NaN, whichever side it is on. */
-INLINE vf v_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* a > b ? a : b: b beside a NaN */
+INLINE vf v_max(vf a, vf b) {
+    return vbslq_f32(vcgtq_f32(a, b), a, b);
+} /* a > b ? a : b: b beside a NaN */
 INLINE vf v_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); } /* a < b ? a : b */
 INLINE vf v_abs(vf a) { return vabsq_f32(a); }
 INLINE vf v_with_sign(vf a, vf b) { /* a without a sign, given b's */
@@ -480,7 +501,8 @@ INLINE vf v_scale2(vf a, vf n) {
 INLINE vm v_lanes(size_t first, size_t begin, size_t end) {
     static const uint32_t steps[VL] = {0, 1, 2, 3};
     uint32x4_t i = vaddq_u32(vld1q_u32(steps), vdupq_n_u32((uint32_t)first));
-    return vandq_u32(vcgeq_u32(i, vdupq_n_u32((uint32_t)begin)), vcltq_u32(i, vdupq_n_u32((uint32_t)end)));
+    return vandq_u32(vcgeq_u32(i, vdupq_n_u32((uint32_t)begin)),
+                     vcltq_u32(i, vdupq_n_u32((uint32_t)end)));
 }
 INLINE vf v_select(vm m, vf a, vf b) { return vbslq_f32(m, a, b); }
 
@@ -496,7 +518,8 @@ INLINE float v_largest(vf a) { return vmaxvq_f32(a); }
 INLINE void v_largest_each(const vf *v, size_t n, float *out) {
     size_t i = 0;
     UNROLL
-    for (; i + 4 <= n; i += 4) v_store(out + i, vpmaxq_f32(vpmaxq_f32(v[i], v[i + 1]), vpmaxq_f32(v[i + 2], v[i + 3])));
+    for (; i + 4 <= n; i += 4)
+        v_store(out + i, vpmaxq_f32(vpmaxq_f32(v[i], v[i + 1]), vpmaxq_f32(v[i + 2], v[i + 3])));
     UNROLL
     for (; i < n; i++) out[i] = v_largest(v[i]);
 }
@@ -548,13 +571,15 @@ INLINE vb v_or(vb a, vb b) { return vorrq_u8(a, b); }
 #define SIGNED_TOO_MUCH 0
 INLINE vb v_from_signed(vb q) { return q; }
 /* The levels that codes below 16 stand for. */
-INLINE vb v_levels(const int8_t *levels, vb q) { return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(levels)), q); }
+INLINE vb v_levels(const int8_t *levels, vb q) {
+    return vqtbl1q_u8(vreinterpretq_u8_s8(vld1q_s8(levels)), q);
+}
 INLINE vb from_ints(int32x4_t a) { return vreinterpretq_u8_s32(a); }
 INLINE vb v_ints(int32_t n) { return from_ints(vdupq_n_s32(n)); }
 /* What a sum starts from: minus_sum of the activations times what codes have too much. */
 INLINE vb v_start(int32_t minus_sum, int too_much) { return v_ints(minus_sum * too_much); }
-/* sum += w . x: n pieces (a multiple of 4) of VL outputs, and four activations for each. All codes fit a signed byte, whatever
- * the largest is. */
+/* sum += w . x: n pieces (a multiple of 4) of VL outputs, and four activations for each. All codes
+ * fit a signed byte, whatever the largest is. */
 INLINE vb v_dot(vb sum, const vb *w, const int8_t *x, size_t n, int most) {
     int32x4_t s = vreinterpretq_s32_u8(sum);
     (void)most;
@@ -569,7 +594,9 @@ INLINE vb v_dot(vb sum, const vb *w, const int8_t *x, size_t n, int most) {
     return from_ints(s);
 }
 INLINE vf v_from_ints(vb a) { return vcvtq_f32_s32(vreinterpretq_s32_u8(a)); }
-INLINE uint32x4_t widen_u8(const uint8_t *p) { return vmovl_u16(vget_low_u16(vmovl_u8(low_bytes(p, VL)))); }
+INLINE uint32x4_t widen_u8(const uint8_t *p) {
+    return vmovl_u16(vget_low_u16(vmovl_u8(low_bytes(p, VL))));
+}
 INLINE vf v_load_u8(const uint8_t *p) { return vcvtq_f32_u32(widen_u8(p)); }
 /* The lower and the upper four bits of bytes. */
 INLINE void v_load_u4(const uint8_t *p, vf *low, vf *high) {

@@ -17,17 +17,20 @@ extern const kernels kernels_neon;
 #endif
 
 /* A query's record is floats: running maxima and sums, a tile's weights [KV_TILE], then the
- * span's and the total's weighted values [value_floats] each. Before all records lie the spans' maxima of all queries, side by
- * side: [ATTENTION_ROWS * group], up to whole vectors. */
+ * span's and the total's weighted values [value_floats] each. Before all records lie the spans'
+ * maxima of all queries, side by side: [ATTENTION_ROWS * group], up to whole vectors. */
 enum {
-    QUERY_TOTAL_MAX = 0, /* largest score, and sum of exp(score - that), over the spans to the left */
+    QUERY_TOTAL_MAX =
+        0, /* largest score, and sum of exp(score - that), over the spans to the left */
     QUERY_TOTAL_SUM = 1,
-    QUERY_MAX = 2,       /* the scalar table keeps a span's maximum here */
-    QUERY_SUM = 16,      /* [16]: the sum over the span so far, as lanes that are still to be added up */
+    QUERY_MAX = 2,  /* the scalar table keeps a span's maximum here */
+    QUERY_SUM = 16, /* [16]: the sum over the span so far, as lanes that are still to be added up */
     QUERY_WEIGHTS = 32,
     QUERY_VALUES = QUERY_WEIGHTS + KV_TILE
 };
-static inline size_t query_maxima_floats(size_t group) { return (ATTENTION_ROWS * group + 15) & ~(size_t)15; }
+static inline size_t query_maxima_floats(size_t group) {
+    return (ATTENTION_ROWS * group + 15) & ~(size_t)15;
+}
 
 #define KV_NAN_SCALE 0x7e00 /* a half that is NaN */
 

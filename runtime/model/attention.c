@@ -1,5 +1,6 @@
-/* attention.c: the attention block: queries, keys and values of every row, normed and rotated by some models; keys and
- * values go into the cache, and attention reads them from there, as stored. */
+/* attention.c: the attention block: queries, keys and values of every row, normed and rotated by
+ * some models; keys and values go into the cache, and attention reads them from there, as
+ * stored. */
 #include <math.h>
 #include <string.h>
 
@@ -73,9 +74,11 @@ static void attend(const step *f, const layer *l, size_t group, size_t kv_head, 
     for (size_t i = 0; i < g.count; i++) {
         size_t r = s->order[g.first + i];
         const batch_row *row = &f->b->rows[r];
-        rows[i] = (attention_row){(const uint8_t *const *)f->b->tables[row->sequence], row->position, s->q + r * Q, s->att + r * O};
+        rows[i] = (attention_row){(const uint8_t *const *)f->b->tables[row->sequence],
+                                  row->position, s->q + r * Q, s->att + r * O};
     }
-    f->m->math->attention(&l->attention, rows, g.count, kv_head, s->attention + member * s->attention_bytes);
+    f->m->math->attention(&l->attention, rows, g.count, kv_head,
+                          s->attention + member * s->attention_bytes);
 }
 
 /* y = Wo attention(Wq h, keys, values) */

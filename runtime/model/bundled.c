@@ -22,8 +22,10 @@ static bool find_home(char folder[PATH_MAX]) {
     struct link_map *map = NULL;
     Dl_info info;
     const char *name = "";
-    if (dladdr1(&here, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 && map && map->l_name) name = map->l_name;
-    if (!realpath(*name ? name : "/proc/self/exe", folder)) return false; /* the program has no name */
+    if (dladdr1(&here, &info, (void **)&map, RTLD_DL_LINKMAP) != 0 && map && map->l_name)
+        name = map->l_name;
+    if (!realpath(*name ? name : "/proc/self/exe", folder))
+        return false; /* the program has no name */
     char *slash = strrchr(folder, '/');
     if (slash) *slash = '\0';
     return slash;
@@ -37,7 +39,8 @@ bool bundled_model(char *path, size_t room) {
     if (!find_home(folder)) return false;
     for (int level = 0; level <= LEVELS; level++) {
         for (size_t i = 0; i < sizeof places / sizeof *places; i++)
-            if (snprintf(path, room, "%s/%s", folder, places[i]) < (int)room && is_file(path)) return true;
+            if (snprintf(path, room, "%s/%s", folder, places[i]) < (int)room && is_file(path))
+                return true;
         char *slash = strrchr(folder, '/');
         if (!slash) break;
         *slash = '\0';

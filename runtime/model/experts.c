@@ -1,6 +1,7 @@
-/* experts.c: the feed-forward block of a mixture of experts (Shazeer et al. 2017). A router chooses k of X experts for
- * each row; the rows of a step are sorted by expert, so that each chosen expert's weights are read once, for all the rows
- * that chose it; then every row adds up its own, in order of rank.
+/* experts.c: the feed-forward block of a mixture of experts (Shazeer et al. 2017). A router chooses
+ * k of X experts for each row; the rows of a step are sorted by expert, so that each chosen
+ * expert's weights are read once, for all the rows that chose it; then every row adds up its own,
+ * in order of rank.
  *
  * The router is computed in floats, and what it chooses depends on the row alone. */
 #include <math.h>
@@ -23,8 +24,10 @@ static void probabilities(const hparams *hp, float *p) {
     for (size_t i = 0; i < X; i++) p[i] = (float)(exp((double)p[i] - max) / sum);
 }
 
-/* The k largest of p + bias, the largest first, ties to the lower index; NaN is never larger. Insertion: k is small. */
-static void choose_largest(const float *p, const float *bias, size_t n, expert_choice *out, size_t k) {
+/* The k largest of p + bias, the largest first, ties to the lower index; NaN is never larger.
+ * Insertion: k is small. */
+static void choose_largest(const float *p, const float *bias, size_t n, expert_choice *out,
+                           size_t k) {
     size_t have = 0;
     for (size_t i = 0; i < n; i++) {
         float value = bias ? p[i] + bias[i] : p[i];
@@ -77,9 +80,11 @@ static void sort_by_expert(const step *f) {
 /* Each group's rows times its expert's matrix. */
 typedef struct { const matrix *of; float *y; } expert_product;
 
-/* One phase, barrier included. All of the products have n_out outputs and read x (or act, the same quantized). */
-static void multiply_experts(const step *f, team *t, size_t member, const expert_product *p, size_t n, size_t n_in,
-                             size_t n_out, const float *x, const uint8_t *act) {
+/* One phase, barrier included. All of the products have n_out outputs and read x (or act, the same
+ * quantized). */
+static void multiply_experts(const step *f, team *t, size_t member, const expert_product *p,
+                             size_t n, size_t n_in, size_t n_out, const float *x,
+                             const uint8_t *act) {
     const forward_scratch *s = f->s;
     size_t chunk = chunk_of(s->n_expert_groups * n * n_out, team_size(t));
     size_t chunks = (n_out + chunk - 1) / chunk, each = n * chunks;
@@ -90,7 +95,8 @@ static void multiply_experts(const step *f, team *t, size_t member, const expert
         size_t begin = c % chunks * chunk, end = begin + chunk < n_out ? begin + chunk : n_out;
         const void *from = wants_q8(w) ? (const void *)(act + g->first * act_q8_stride(n_in))
                                        : x + g->first * n_in;
-        multiply_outputs(f, member, w, begin, end, from, n_in, g->count, q->y + g->first * n_out, n_out);
+        multiply_outputs(f, member, w, begin, end, from, n_in, g->count, q->y + g->first * n_out,
+                         n_out);
     }
     team_barrier(t);
 }
@@ -130,7 +136,8 @@ static void activate(const step *f, const layer *l, uint32_t expert, size_t plac
     if (x->b_gate) m->math->add(gate, x->b_gate + expert * F, F);
     if (x->b_up) m->math->add(up, x->b_up + expert * F, F);
     gate_and_up(m, gate, up, F, true);
-    if (wants_q8(x->down)) m->math->quantize_q8(gate, F, f->s->expert_act + place * act_q8_stride(F));
+    if (wants_q8(x->down))
+        m->math->quantize_q8(gate, F, f->s->expert_act + place * act_q8_stride(F));
 }
 
 /* y, or what is added to it: the chosen experts' results times their weights, in order of rank. */
@@ -181,8 +188,9 @@ void experts_block(const step *f, const layer *l, team *t, size_t member) {
     team_barrier(t);
     for (size_t r; (r = team_claim(t)) < R;) send(f, l, r);
     team_barrier(t);
-    multiply_experts(f, t, member, (expert_product[]){{x->gate, s->expert_gate}, {x->up, s->expert_up}}, 2,
-                     E, F, s->expert_h, s->expert_act);
+    multiply_experts(f, t, member,
+                     (expert_product[]){{x->gate, s->expert_gate}, {x->up, s->expert_up}}, 2, E, F,
+                     s->expert_h, s->expert_act);
     for (size_t p; (p = team_claim(t)) < R * k;) activate(f, l, s->place_expert[p], p);
     team_barrier(t);
     multiply_experts(f, t, member, &(expert_product){x->down, s->expert_y}, 1, F, E, s->expert_gate,

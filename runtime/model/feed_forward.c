@@ -1,5 +1,5 @@
-/* feed_forward.c: the feed-forward block: a dense part, experts (experts.c), or both; and the block of a layer's own
- * embedding of the token. */
+/* feed_forward.c: the feed-forward block: a dense part, experts (experts.c), or both; and the block
+ * of a layer's own embedding of the token. */
 #include <math.h>
 
 #include "model/step.h"

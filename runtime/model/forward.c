@@ -6,7 +6,8 @@
  *     x += per_layer(x)            in models that have per-layer embeddings
  *
  * What varies stands in the architecture's row (model/arch.c) and in the layer (model/model.h): a
- * part that a model does not have is a NULL pointer, a matrix without data or a scale of 1. The blocks have files of their own (model/step.h). */
+ * part that a model does not have is a NULL pointer, a matrix without data or a scale of 1. The
+ * blocks have files of their own (model/step.h). */
 #include <math.h>
 #include <string.h>
 
@@ -14,8 +15,8 @@
 
 /* ---- products ---- */
 
-void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end, const void *x, size_t x_stride,
-                      size_t n_rows, float *y, size_t y_stride) {
+void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end,
+                      const void *x, size_t x_stride, size_t n_rows, float *y, size_t y_stride) {
     const kernels *math = f->m->math;
     if (w->packed || !math->packs) {
         math->matmul(w, begin, end, x, x_stride, n_rows, y, y_stride);
@@ -30,8 +31,8 @@ void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begi
     }
 }
 
-void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x, size_t x_stride,
-              const uint8_t *act, size_t n_rows) {
+void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x,
+              size_t x_stride, const uint8_t *act, size_t n_rows) {
     size_t outputs = 0;
     for (size_t i = 0; i < n; i++) outputs += p[i].w->n_out;
     size_t chunk = chunk_of(outputs, team_size(t));
@@ -42,8 +43,8 @@ void multiply(const step *f, team *t, size_t member, const product *p, size_t n,
         if (i == n) break;
         size_t begin = c * chunk,
                end = begin + chunk < p[i].w->n_out ? begin + chunk : p[i].w->n_out;
-        multiply_outputs(f, member, p[i].w, begin, end, wants_q8(p[i].w) ? (const void *)act : x, x_stride, n_rows, p[i].y,
-                         p[i].w->n_out);
+        multiply_outputs(f, member, p[i].w, begin, end, wants_q8(p[i].w) ? (const void *)act : x,
+                         x_stride, n_rows, p[i].y, p[i].w->n_out);
     }
     team_barrier(t);
 }
@@ -183,7 +184,8 @@ static void run_step(void *arg, team *t, size_t member) {
     team_barrier(t);
     per_layer_embed(f, t, member);
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
-        if (member == 0 && (stops(&f->b->stop[0]) || stops(&f->b->stop[1]))) atomic_store(&f->abandoned, true);
+        if (member == 0 && (stops(&f->b->stop[0]) || stops(&f->b->stop[1])))
+            atomic_store(&f->abandoned, true);
         team_barrier(t); /* all see the same answer */
         if (atomic_load(&f->abandoned)) return;
         run_layer(f, &m->layers[i], t, member);
@@ -205,33 +207,41 @@ static void link_chains(forward_scratch *s, const batch *b) {
             *(c = &s->chains[s->n_chains++]) = (row_chain){.first = part->first, .segment = i};
         c->n_segments++;
         c->count += part->count;
-        for (size_t r = part->first; r < part->first + part->count; r++) s->chain_of[r] = s->n_chains - 1;
+        for (size_t r = part->first; r < part->first + part->count; r++)
+            s->chain_of[r] = s->n_chains - 1;
     }
 }
 
-static const uint8_t *first_block(const batch *b, size_t row) { return b->tables[b->rows[row].sequence][0]; }
+static const uint8_t *first_block(const batch *b, size_t row) {
+    return b->tables[b->rows[row].sequence][0];
+}
 
-/* Rows whose sequences have their first block in common, ATTENTION_ROWS at most, attend together; fewer, where there would not
- * be work for all members. */
+/* Rows whose sequences have their first block in common, ATTENTION_ROWS at most, attend together;
+ * fewer, where there would not be work for all members. */
 static void group_rows(const model *m, forward_scratch *s, const batch *b) {
     size_t n = b->n_rows, most = n * m->hp.n_head_kv / (2 * team_size(m->workers));
     most = most < 1 ? 1 : most < ATTENTION_ROWS ? most : ATTENTION_ROWS;
     size_t left = 0;
     for (size_t r = 0; r < n; r++) s->order[r] = (uint32_t)r;
-    for (size_t at = 0; at < n; at += left) { /* brings those with the same first block as `at` up to it, in their order */
+    for (size_t at = 0; at < n;
+         at += left) { /* brings those with the same first block as `at` up to it, in their order */
         const uint8_t *block = first_block(b, s->order[at]);
         left = 1;
         for (size_t i = at + 1; i < n; i++) {
             uint32_t row = s->order[i];
             if (first_block(b, row) != block) continue;
-            if (i > at + left) memmove(&s->order[at + left + 1], &s->order[at + left], (i - at - left) * sizeof row);
+            if (i > at + left)
+                memmove(&s->order[at + left + 1], &s->order[at + left],
+                        (i - at - left) * sizeof row);
             s->order[at + left++] = row;
         }
     }
     s->n_groups = 0;
     for (size_t i = 0; i < n; i++) {
         row_group *g = s->n_groups ? &s->groups[s->n_groups - 1] : NULL;
-        if (g && g->count < most && first_block(b, s->order[g->first]) == first_block(b, s->order[i])) g->count++;
+        if (g && g->count < most &&
+            first_block(b, s->order[g->first]) == first_block(b, s->order[i]))
+            g->count++;
         else s->groups[s->n_groups++] = (row_group){i, 1};
     }
 }
@@ -257,7 +267,8 @@ static void run_head(void *arg, team *t, size_t member) {
             m->math->quantize_q8(a->hidden + r * E, E, a->f.s->logit_act + r * act_q8_stride(E));
         team_barrier(t);
     }
-    multiply(&a->f, t, member, &(product){&m->output, a->out}, 1, a->hidden, E, a->f.s->logit_act, a->n);
+    multiply(&a->f, t, member, &(product){&m->output, a->out}, 1, a->hidden, E, a->f.s->logit_act,
+             a->n);
     for (size_t r; (r = team_claim(t)) < a->n;) {
         float *l = a->out + r * m->hp.n_vocab;
         scale_row(m, l, m->hp.n_vocab, m->hp.logit_scale);

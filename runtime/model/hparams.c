@@ -288,8 +288,10 @@ static pl_code lay_out_states(model *m, pl_error *e) {
     }
     m->state_bytes = at * sizeof(float);
     if (attentive) return PL_OK;
-    return pl_fail(e, PL_ERR_UNSUPPORTED, "none of the %u layers has attention: such models are not "
-                   "supported", hp->n_layer);
+    return pl_fail(e, PL_ERR_UNSUPPORTED,
+                   "none of the %u layers has attention: such models are not "
+                   "supported",
+                   hp->n_layer);
 }
 
 /* ---- all layers ---- */
@@ -326,7 +328,8 @@ static pl_code read_layers(keys *k, model *m, pl_error *e) {
                                e)))
             return rc;
     if (!hp->n_head)
-        return pl_fail(e, PL_ERR_FORMAT, "%s is 0 in every layer", key_of(k, "attention.head_count"));
+        return pl_fail(e, PL_ERR_FORMAT, "%s is 0 in every layer",
+                       key_of(k, "attention.head_count"));
     if ((!d_k[LAYER_FULL] || !d_v[LAYER_FULL]) && hp->n_embd % hp->n_head)
         return pl_fail(
             e, PL_ERR_FORMAT,

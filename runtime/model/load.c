@@ -1,5 +1,6 @@
-/* load.c: brings a model's weights into memory; see weights_load. Matrices are packed by all members of the team, a slice at a
- * time; after each, progress is reported and the file's pages are let go, so that both copies are never there. */
+/* load.c: brings a model's weights into memory; see weights_load. Matrices are packed by all
+ * members of the team, a slice at a time; after each, progress is reported and the file's pages are
+ * let go, so that both copies are never there. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -27,8 +28,21 @@ static pl_code note(matrices *all, matrix *w, pl_error *e) {
 }
 
 static pl_code note_layer(matrices *all, const hparams *hp, layer *l, pl_error *e) {
-    matrix *w[] = {&l->wq, &l->wk, &l->wv, &l->wo, &l->w_gate, &l->w_up, &l->w_down, &l->mixer.in, &l->mixer.gate,
-                   &l->mixer.alpha, &l->mixer.beta, &l->mixer.out, &l->per_layer_gate, &l->per_layer_proj, &l->experts.router};
+    matrix *w[] = {&l->wq,
+                   &l->wk,
+                   &l->wv,
+                   &l->wo,
+                   &l->w_gate,
+                   &l->w_up,
+                   &l->w_down,
+                   &l->mixer.in,
+                   &l->mixer.gate,
+                   &l->mixer.alpha,
+                   &l->mixer.beta,
+                   &l->mixer.out,
+                   &l->per_layer_gate,
+                   &l->per_layer_proj,
+                   &l->experts.router};
     matrix *experts[] = {l->experts.gate, l->experts.up, l->experts.down};
     pl_code rc = PL_OK;
     for (size_t i = 0; i < sizeof w / sizeof *w && !rc; i++) rc = note(all, w[i], e);
@@ -40,7 +54,8 @@ static pl_code note_layer(matrices *all, const hparams *hp, layer *l, pl_error *
 static pl_code note_all(matrices *all, model *m, pl_error *e) {
     pl_code rc = note(all, &m->output, e);
     if (!rc) rc = note(all, &m->per_layer_proj, e);
-    for (uint32_t i = 0; i < m->hp.n_layer && !rc; i++) rc = note_layer(all, &m->hp, &m->layers[i], e);
+    for (uint32_t i = 0; i < m->hp.n_layer && !rc; i++)
+        rc = note_layer(all, &m->hp, &m->layers[i], e);
     return rc;
 }
 
@@ -56,14 +71,16 @@ typedef struct { portion *list; size_t n, room; } slice;
 static void pack_portions(void *arg, team *t, size_t member) {
     slice *s = arg;
     (void)member;
-    for (size_t i; (i = team_claim(t)) < s->n;) matrix_pack(s->list[i].w, s->list[i].first, s->list[i].n, s->list[i].out);
+    for (size_t i; (i = team_claim(t)) < s->n;)
+        matrix_pack(s->list[i].w, s->list[i].first, s->list[i].n, s->list[i].out);
 }
 
 static pl_code add_portions(slice *s, const matrix *w, uint8_t *out, pl_error *e) {
     size_t bytes = matrix_group_bytes(w), at_once = PORTION_BYTES / (bytes + 1) + 1;
     for (size_t g = 0, n; g < matrix_groups(w); g += n) {
         n = matrix_groups(w) - g < at_once ? matrix_groups(w) - g : at_once;
-        if (mem_reserve(&s->list, &s->room, s->n + 1, sizeof *s->list)) return pl_fail(e, PL_ERR_MEMORY, "no memory for packing");
+        if (mem_reserve(&s->list, &s->room, s->n + 1, sizeof *s->list))
+            return pl_fail(e, PL_ERR_MEMORY, "no memory for packing");
         s->list[s->n++] = (portion){w, g, n, out + g * bytes};
     }
     return PL_OK;
@@ -73,7 +90,8 @@ static pl_code add_portions(slice *s, const matrix *w, uint8_t *out, pl_error *e
 static void forget(const model *m, const uint8_t *from, const uint8_t *to) {
     for (size_t i = 0; i < gguf_n_tensors(m->file); i++) {
         const gguf_tensor *t = gguf_tensor_at(m->file, i);
-        if ((const uint8_t *)t->data >= from && (const uint8_t *)t->data < to) gguf_forget(m->file, t);
+        if ((const uint8_t *)t->data >= from && (const uint8_t *)t->data < to)
+            gguf_forget(m->file, t);
     }
 }
 
@@ -87,7 +105,9 @@ static pl_code pack_all(model *m, const matrices *all, const model_options *o, p
             return pl_fail(e, PL_ERR_MEMORY, "the weights take more memory than there can be");
     m->packed_bytes = total;
     m->packed = mem_pages(total);
-    if (!m->packed) return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu bytes of weights; repack = false needs less", total);
+    if (!m->packed)
+        return pl_fail(e, PL_ERR_MEMORY,
+                       "no memory for %zu bytes of weights; repack = false needs less", total);
     for (size_t i = 0; i < all->n && !rc; i++) {
         matrix *w = all->list[i];
         if ((rc = add_portions(&s, w, m->packed + done + pending, e))) break;
@@ -96,7 +116,9 @@ static pl_code pack_all(model *m, const matrices *all, const model_options *o, p
         if (pending < SLICE && i + 1 < all->n) continue;
         team_run(m->workers, pack_portions, &s);
         for (size_t k = 0; k < s.n; k++)
-            forget(m, s.list[k].w->data, (const uint8_t *)s.list[k].w->data + s.list[k].w->n_out * s.list[k].w->row_bytes);
+            forget(m, s.list[k].w->data,
+                   (const uint8_t *)s.list[k].w->data +
+                       s.list[k].w->n_out * s.list[k].w->row_bytes);
         s.n = 0;
         done += pending;
         pending = 0;

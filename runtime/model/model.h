@@ -19,7 +19,11 @@
 typedef enum { NORM_RMS, NORM_LAYER } norm_kind;
 /* The pairs that are rotated: none, (2i, 2i+1), (i, i + n_rot/2). */
 typedef enum { ROPE_NONE, ROPE_INTERLEAVED, ROPE_NEOX } rope_style;
-typedef enum { ACTIVATION_SILU, ACTIVATION_GELU, ACTIVATION_CLAMPED } activation; /* GELU in its tanh form */
+typedef enum {
+    ACTIVATION_SILU,
+    ACTIVATION_GELU,
+    ACTIVATION_CLAMPED
+} activation;                                                     /* GELU in its tanh form */
 typedef enum { QK_NORM_NONE, QK_NORM_HEAD, QK_NORM_ROW } qk_norm; /* over a head, or all of a row */
 
 /* What a router makes of its logits before the largest are chosen. */
@@ -56,7 +60,8 @@ typedef struct {
     bool router_renormalized;       /* the chosen ones' weights sum to 1 */
     bool dense_beside_experts;      /* a layer has both, each with norms of its own */
     mixer_kind mixer;               /* of layers without attention */
-    uint32_t attention_every;       /* of n layers the last has attention; 0: those with key/value heads */
+    /* of n layers the last has attention; 0: those with key/value heads */
+    uint32_t attention_every;
     bool scaled_embedding;          /* by sqrt(E) */
     bool per_layer_embedding;
     bool multipliers;               /* embedding_scale, residual_scale, logit_scale (divides) */
@@ -102,8 +107,9 @@ typedef struct {
     router_kind router;
     bool router_renormalized;
     float router_scale;         /* on the experts' weights */
-    uint32_t n_conv;            /* taps of the recurrent layers' convolution, the current token's included */
-    uint32_t n_state_heads, n_state_groups; /* heads of states; groups of them that share what reads and writes */
+    uint32_t n_conv; /* taps of the recurrent layers' convolution, the current token's included */
+    uint32_t n_state_heads,
+        n_state_groups; /* heads of states; groups of them that share what reads and writes */
     uint32_t d_state_k, d_state_v;          /* a head's state is [d_state_k][d_state_v] */
     float norm_eps, embedding_scale, residual_scale, logit_scale, logit_softcap;
     float temperature;          /* queries at p are scaled by 1 + t ln(1 + floor(p / original)) */
@@ -120,7 +126,8 @@ typedef struct {
     matrix router;              /* [X][E] floats */
     const float *b_router;      /* [X]; NULL: none */
     const float *choice_bias;   /* [X] added for the choice alone; NULL: none */
-    const float *router_norm;   /* [E]: the router reads x / rms(x) * this / sqrt(E); NULL: what the experts read */
+    /* [E]: the router reads x / rms(x) * this / sqrt(E); NULL: what the experts read */
+    const float *router_norm;
     norm_weights norm;          /* [E] of what the experts read; none: what the dense part reads */
     matrix *gate, *up, *down;   /* [X] of [F][E], [F][E], [E][F] */
     const float *b_gate, *b_up, *b_down; /* [X][F], [X][F], [X][E]; NULL: none */
@@ -130,15 +137,17 @@ typedef struct {
 
 /* A layer without attention. C: taps; W: channels of the convolution; N: heads. */
 typedef struct {
-    mixer_kind kind;            /* MIX_ATTENTION: the layer has attention, and nothing here is used */
+    mixer_kind kind; /* MIX_ATTENTION: the layer has attention, and nothing here is used */
     size_t n_channels;          /* W */
-    matrix in, gate, alpha, beta;   /* what the mixer reads of h; of Mamba-2 and short convolutions: in alone */
+    matrix in, gate, alpha,
+        beta; /* what the mixer reads of h; of Mamba-2 and short convolutions: in alone */
     const float *conv;          /* [C][W], the current token's tap last */
     const float *b_conv;        /* [W]; NULL: none */
     const float *a, *d, *b_dt;  /* [N]; Mamba-2's d; NULL: none */
-    const float *norm;          /* of heads (DeltaNet: [d_state_v], Mamba-2: [groups][inner / groups]) */
+    const float *norm; /* of heads (DeltaNet: [d_state_v], Mamba-2: [groups][inner / groups]) */
     matrix out;
-    size_t conv_at, state_at;   /* floats from the start of a state: [C - 1][W], then [N][d_state_k][d_state_v] */
+    size_t conv_at,
+        state_at; /* floats from the start of a state: [C - 1][W], then [N][d_state_k][d_state_v] */
 } mixer_weights;
 
 typedef struct {
@@ -149,7 +158,7 @@ typedef struct {
     uint32_t kv_layer;          /* whose keys and values it sees: its own, or an earlier layer's */
     attention_shape attention;
     norm_weights attn_norm, attn_post_norm, ffn_norm, ffn_post_norm; /* [E] */
-    bool query_gate;                    /* wq is [2 H D][E]: for each head the query, then its gate */
+    bool query_gate; /* wq is [2 H D][E]: for each head the query, then its gate */
     norm_weights q_norm, k_norm;        /* [D] or [H][D], by qk_norm and q_norm_rows, k_norm_rows */
     bool q_norm_rows, k_norm_rows;      /* a row of weights for every head */
     matrix wq, wk, wv, wo;              /* [H D][E], [K D][E], [K D][E], [E][H D]; no data: none */
@@ -199,22 +208,23 @@ typedef struct {
     layer *layers;              /* [n_layer] */
     skipped_part skipped[SKIPPED_PARTS]; /* those without a name are not there */
     size_t block_bytes;         /* of one cache block: KV_TILE tokens, all layers */
-    size_t state_bytes;         /* of the recurrent layers' states after a token; 0: there are none */
+    size_t state_bytes; /* of the recurrent layers' states after a token; 0: there are none */
     uint64_t n_params;          /* weights of the tensors that are used */
     size_t n_bytes;             /* of the tensors that are used */
-    uint8_t *packed;            /* all matrices, as the kernels read them; NULL: they are packed when they are used */
+    /* all matrices, as the kernels read them; NULL: they are packed when they are used */
+    uint8_t *packed;
     size_t packed_bytes;
-    struct owned *owned;        /* a list: the vectors (norms, biases) as floats, tables of experts */
+    struct owned *owned; /* a list: the vectors (norms, biases) as floats, tables of experts */
     _Atomic uint64_t fingerprint; /* 0: not computed yet */
 } model;
 
-/* From any thread. The same file loaded with the same options is one model, as long as somebody holds it: each loading is given
- * back with model_free. */
+/* From any thread. The same file loaded with the same options is one model, as long as somebody
+ * holds it: each loading is given back with model_free. */
 pl_code model_load(const model_options *o, model **out, pl_error *e);
 void model_free(model *m);      /* NULL is fine */
 
-/* Where the bundled model lies: what the environment variable PERILUNE_DEMO says, or in the tree or installed beside the file
- * that this code was loaded from. False: nowhere. */
+/* Where the bundled model lies: what the environment variable PERILUNE_DEMO says, or in the tree or
+ * installed beside the file that this code was loaded from. False: nowhere. */
 bool bundled_model(char *path, size_t room);
 
 /* Over all weights and hyper-parameters (XXH64), computed when first asked for: what a cache file
@@ -222,7 +232,9 @@ bool bundled_model(char *path, size_t room);
 pl_code model_fingerprint(model *m, uint64_t *out, pl_error *e);
 
 /* How many layers mix tokens in which way, and how many of all have experts. */
-typedef struct { uint32_t attention, sliding_window, delta_net, short_conv, mamba2, experts; } layer_census;
+typedef struct {
+    uint32_t attention, sliding_window, delta_net, short_conv, mamba2, experts;
+} layer_census;
 layer_census model_count_layers(const model *m);
 
 /* Zeroes the slots from `slot` on in a cache block of this model. */

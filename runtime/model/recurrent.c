@@ -1,9 +1,11 @@
-/* recurrent.c: layers that mix tokens through a state instead of attention: gated DeltaNet (Yang et al. 2024, Gated Delta
- * Networks), Mamba-2 (Dao & Gu 2024), short convolutions (LFM2). Each is a causal convolution over channels, whose state is
- * its last inputs, and, but for the last kind, a matrix for every head that a token updates and then reads.
+/* recurrent.c: layers that mix tokens through a state instead of attention: gated DeltaNet (Yang et
+ * al. 2024, Gated Delta Networks), Mamba-2 (Dao & Gu 2024), short convolutions (LFM2). Each is a
+ * causal convolution over channels, whose state is its last inputs, and, but for the last kind, a
+ * matrix for every head that a token updates and then reads.
  *
- * Prefill runs the same recurrence as decode, token after token: heads of one sequence and sequences are independent, and
- * members share those. States are read and written where the batch's segments say (model/forward.h). */
+ * Prefill runs the same recurrence as decode, token after token: heads of one sequence and
+ * sequences are independent, and members share those. States are read and written where the batch's
+ * segments say (model/forward.h). */
 #include <math.h>
 #include <string.h>
 
@@ -11,12 +13,15 @@
 
 /* ---- the convolution ---- */
 
-static const float *state_in(const batch_segment *g, size_t at) { return g->in ? (const float *)(const void *)g->in + at : NULL; }
+static const float *state_in(const batch_segment *g, size_t at) {
+    return g->in ? (const float *)(const void *)g->in + at : NULL;
+}
 static float *state_out(const batch_segment *g, size_t at) { return (float *)(void *)g->out + at; }
 
-/* The convolution's input `back` rows before `row`: of this batch, or what the chain's state remembers; NULL: zeros, from
- * before the beginning. x: [R][stride]. */
-static const float *input_before(const step *f, const mixer_weights *w, size_t row, size_t back, const float *x, size_t stride) {
+/* The convolution's input `back` rows before `row`: of this batch, or what the chain's state
+ * remembers; NULL: zeros, from before the beginning. x: [R][stride]. */
+static const float *input_before(const step *f, const mixer_weights *w, size_t row, size_t back,
+                                 const float *x, size_t stride) {
     const row_chain *c = &f->s->chains[f->s->chain_of[row]];
     if (row - c->first >= back) return x + (row - back) * stride;
     const float *state = state_in(&f->b->segments[c->segment], w->conv_at);
@@ -25,7 +30,8 @@ static const float *input_before(const step *f, const mixer_weights *w, size_t r
 }
 
 /* conv = sum over taps, from the oldest. */
-static void convolve(const step *f, const mixer_weights *w, size_t row, const float *x, size_t stride) {
+static void convolve(const step *f, const mixer_weights *w, size_t row, const float *x,
+                     size_t stride) {
     size_t W = w->n_channels, C = f->m->hp.n_conv;
     float *y = f->s->conv + row * W;
     memset(y, 0, W * sizeof *y);
@@ -36,8 +42,10 @@ static void convolve(const step *f, const mixer_weights *w, size_t row, const fl
     }
 }
 
-/* What the convolution remembers behind each segment; from the last one, because the first may be in place. */
-static void remember(const step *f, const mixer_weights *w, size_t chain, const float *x, size_t stride) {
+/* What the convolution remembers behind each segment; from the last one, because the first may be
+ * in place. */
+static void remember(const step *f, const mixer_weights *w, size_t chain, const float *x,
+                     size_t stride) {
     const row_chain *c = &f->s->chains[chain];
     size_t W = w->n_channels, C = f->m->hp.n_conv;
     for (size_t i = c->n_segments; i-- > 0;) {
@@ -62,7 +70,8 @@ static void normalize_length(const model *m, float *x, size_t n, float scale) {
 }
 
 /* One head of a chain: the update of every row in turn, from segment to segment. */
-typedef void update(const step *f, const mixer_weights *w, size_t row, size_t head, const float *in, float *out);
+typedef void update(const step *f, const mixer_weights *w, size_t row, size_t head, const float *in,
+                    float *out);
 
 static void run_head(const step *f, const mixer_weights *w, size_t chain, size_t head, update *u) {
     const row_chain *c = &f->s->chains[chain];
@@ -76,7 +85,8 @@ static void run_head(const step *f, const mixer_weights *w, size_t chain, size_t
 }
 
 /* Convolution states and all heads; barrier included. */
-static void run_heads(const step *f, const mixer_weights *w, team *t, const float *x, size_t stride, update *u) {
+static void run_heads(const step *f, const mixer_weights *w, team *t, const float *x, size_t stride,
+                      update *u) {
     size_t N = f->m->hp.n_state_heads, each = N + 1;
     for (size_t i; (i = team_claim(t)) < f->s->n_chains * each;) {
         if (i % each == N) remember(f, w, i / each, x, stride);
@@ -88,7 +98,8 @@ static void run_heads(const step *f, const mixer_weights *w, team *t, const floa
 /* ---- gated DeltaNet ---- */
 
 /* A row of conv is queries [groups][d], keys [groups][d], values [heads][d]. */
-static void delta_update(const step *f, const mixer_weights *w, size_t row, size_t head, const float *in, float *out) {
+static void delta_update(const step *f, const mixer_weights *w, size_t row, size_t head,
+                         const float *in, float *out) {
     const hparams *hp = &f->m->hp;
     size_t d = hp->d_state_k, N = hp->n_state_heads, G = hp->n_state_groups;
     const float *q = f->s->conv + row * w->n_channels + head % G * d, *k = q + G * d;
@@ -104,19 +115,22 @@ static void delta_net_block(const step *f, const mixer_weights *w, team *t, size
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, W = w->n_channels, d = m->hp.d_state_v;
     size_t N = m->hp.n_state_heads, G = m->hp.n_state_groups;
-    product in[] = {{&w->in, s->mix}, {&w->gate, s->mix_gate}, {&w->alpha, s->alpha}, {&w->beta, s->beta}};
+    product in[] = {
+        {&w->in, s->mix}, {&w->gate, s->mix_gate}, {&w->alpha, s->alpha}, {&w->beta, s->beta}};
     multiply(f, t, member, in, 4, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *c = s->conv + r * W;
         convolve(f, w, r, s->mix, W);
         m->math->sigmoid_gate(c, W, c);
-        for (size_t g = 0; g < 2 * G; g++) normalize_length(m, c + g * d, d, g < G ? 1 / sqrtf((float)d) : 1);
+        for (size_t g = 0; g < 2 * G; g++)
+            normalize_length(m, c + g * d, d, g < G ? 1 / sqrtf((float)d) : 1);
     }
     team_barrier(t);
     run_heads(f, w, t, s->mix, W, delta_update);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *o = s->att + r * N * d;
-        for (size_t h = 0; h < N; h++) m->math->rms_norm(o + h * d, w->norm, d, m->hp.norm_eps, o + h * d);
+        for (size_t h = 0; h < N; h++)
+            m->math->rms_norm(o + h * d, w->norm, d, m->hp.norm_eps, o + h * d);
         m->math->swiglu(s->mix_gate + r * N * d, o, N * d, o);
         prepare(f, wants_q8(&w->out), o, N * d, r);
     }
@@ -125,9 +139,10 @@ static void delta_net_block(const step *f, const mixer_weights *w, team *t, size
 
 /* ---- Mamba-2 ---- */
 
-/* A row of mix is gates [heads][d], then the convolution's input, then step sizes [heads]; of conv it is values
- * [heads][d], what is written by [groups][n], what is read by [groups][n]. */
-static void mamba2_update(const step *f, const mixer_weights *w, size_t row, size_t head, const float *in, float *out) {
+/* A row of mix is gates [heads][d], then the convolution's input, then step sizes [heads]; of conv
+ * it is values [heads][d], what is written by [groups][n], what is read by [groups][n]. */
+static void mamba2_update(const step *f, const mixer_weights *w, size_t row, size_t head,
+                          const float *in, float *out) {
     const hparams *hp = &f->m->hp;
     size_t d = hp->d_state_v, n = hp->d_state_k, N = hp->n_state_heads, G = hp->n_state_groups;
     const float *c = f->s->conv + row * w->n_channels, *x = c + head * d;
@@ -137,7 +152,8 @@ static void mamba2_update(const step *f, const mixer_weights *w, size_t row, siz
     float *scaled = f->s->mix_gate + (row * N + head) * d, *y = f->s->att + (row * N + head) * d;
     memcpy(scaled, x, d * sizeof *x);
     f->m->math->scale(scaled, d, (float)step_size);
-    f->m->math->ssm_step(n, d, in, out, scaled, b, read, (float)exp(step_size * (double)w->a[head]), y);
+    f->m->math->ssm_step(n, d, in, out, scaled, b, read, (float)exp(step_size * (double)w->a[head]),
+                         y);
     for (size_t i = 0; i < d; i++) y[i] += w->d[head] * x[i];
 }
 
@@ -157,7 +173,8 @@ static void mamba2_block(const step *f, const mixer_weights *w, team *t, size_t 
     for (size_t r; (r = team_claim(t)) < R;) {
         float *y = s->att + r * inner;
         m->math->swiglu(s->mix + r * stride, y, inner, y);
-        for (size_t i = 0; i < inner; i += group) m->math->rms_norm(y + i, w->norm + i, group, m->hp.norm_eps, y + i);
+        for (size_t i = 0; i < inner; i += group)
+            m->math->rms_norm(y + i, w->norm + i, group, m->hp.norm_eps, y + i);
         prepare(f, wants_q8(&w->out), y, inner, r);
     }
     team_barrier(t);
@@ -171,7 +188,8 @@ static void short_conv_block(const step *f, const mixer_weights *w, team *t, siz
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, stride = 3 * E;
     multiply(f, t, member, &(product){&w->in, s->mix}, 1, s->h, E, s->act, R);
-    for (size_t r; (r = team_claim(t)) < R;) m->math->mul(s->mix + r * stride, s->mix + r * stride + 2 * E, E);
+    for (size_t r; (r = team_claim(t)) < R;)
+        m->math->mul(s->mix + r * stride, s->mix + r * stride + 2 * E, E);
     team_barrier(t);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *y = s->conv + r * E;
@@ -192,7 +210,8 @@ void mixer_block(const step *f, const layer *l, team *t, size_t member) {
     if (w->kind == MIX_DELTA_NET) delta_net_block(f, w, t, member);
     else if (w->kind == MIX_MAMBA2) mamba2_block(f, w, t, member);
     else short_conv_block(f, w, t, member);
-    multiply(f, t, member, &(product){&w->out, f->s->y}, 1, f->s->att, w->out.n_in, f->s->act, f->b->n_rows);
+    multiply(f, t, member, &(product){&w->out, f->s->y}, 1, f->s->att, w->out.n_in, f->s->act,
+             f->b->n_rows);
 }
 
 bool mixer_wants_q8(const layer *l) {

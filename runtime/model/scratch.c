@@ -1,4 +1,5 @@
-/* scratch.c: the memory of a step: buffers for as many rows as any step so far had, wide enough for every layer. */
+/* scratch.c: the memory of a step: buffers for as many rows as any step so far had, wide enough for
+ * every layer. */
 #include <string.h>
 
 #include "base/checked.h"
@@ -18,11 +19,26 @@ typedef struct {
 forward_scratch *forward_scratch_new(void) { return mem_zalloc(sizeof(forward_scratch)); }
 
 static void free_rows(forward_scratch *s) {
-    void *all[] = {s->blocks, s->x, s->h, s->y, s->per_layer, s->per_layer_token, s->cs[LAYER_FULL], s->cs[LAYER_WINDOW], s->act,
-                   s->order, s->groups, s->choices, s->expert_groups, s->place_expert, s->chains, s->chain_of};
+    void *all[] = {s->blocks,
+                   s->x,
+                   s->h,
+                   s->y,
+                   s->per_layer,
+                   s->per_layer_token,
+                   s->cs[LAYER_FULL],
+                   s->cs[LAYER_WINDOW],
+                   s->act,
+                   s->order,
+                   s->groups,
+                   s->choices,
+                   s->expert_groups,
+                   s->place_expert,
+                   s->chains,
+                   s->chain_of};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) mem_free(all[i]);
     s->blocks = s->act = NULL;
-    s->x = s->h = s->y = s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer = s->per_layer_token = NULL;
+    s->x = s->h = s->y = s->cs[LAYER_FULL] = s->cs[LAYER_WINDOW] = s->per_layer =
+        s->per_layer_token = NULL;
     s->order = NULL;
     s->groups = NULL;
     s->choices = NULL;
@@ -97,8 +113,10 @@ static void cut(region *r, void *p_to_pointer, size_t n, size_t width, size_t it
     size_t count, bytes;
     uint8_t *p = r->base ? r->base + r->bytes : NULL;
     memcpy(p_to_pointer, &p, sizeof p);
-    r->overflow = r->overflow || !checked_mul(n, width, &count) || !checked_mul(count, item, &bytes) ||
-                  !checked_round_up(bytes, MEM_ALIGN, &bytes) || !checked_add(r->bytes, bytes, &r->bytes);
+    r->overflow = r->overflow || !checked_mul(n, width, &count) ||
+                  !checked_mul(count, item, &bytes) ||
+                  !checked_round_up(bytes, MEM_ALIGN, &bytes) ||
+                  !checked_add(r->bytes, bytes, &r->bytes);
 }
 
 static void cut_mixers(const model *m, forward_scratch *s, const widths *w, size_t n, region *r) {
@@ -115,7 +133,8 @@ static void cut_mixers(const model *m, forward_scratch *s, const widths *w, size
     cut(r, &s->beta, n, w->heads, f);
 }
 
-static void cut_feed_forward(const model *m, forward_scratch *s, const widths *w, size_t n, size_t places, region *r) {
+static void cut_feed_forward(const model *m, forward_scratch *s, const widths *w, size_t n,
+                             size_t places, region *r) {
     size_t E = m->hp.n_embd, F = w->expert_ff, f = sizeof(float);
     cut(r, &s->gate, n, w->ff, f);
     cut(r, &s->up, n, w->ff, f);
@@ -129,7 +148,8 @@ static void cut_feed_forward(const model *m, forward_scratch *s, const widths *w
     cut(r, &s->expert_act, places, act_q8_stride(E > F ? E : F), 1);
 }
 
-static bool reserve_blocks(const model *m, forward_scratch *s, const widths *w, size_t n, size_t places) {
+static bool reserve_blocks(const model *m, forward_scratch *s, const widths *w, size_t n,
+                           size_t places) {
     region mixers = {0}, ff = {0};
     cut_mixers(m, s, w, n, &mixers);
     cut_feed_forward(m, s, w, n, places, &ff);
@@ -145,19 +165,22 @@ static bool reserve_lists(const model *m, forward_scratch *s, size_t n, size_t p
            take(&s->choices, places, 1, sizeof *s->choices) &&
            take(&s->place_expert, places, 1, sizeof *s->place_expert) &&
            take(&s->expert_groups, m->hp.n_expert, 1, sizeof *s->expert_groups) &&
-           take(&s->chains, n, 1, sizeof *s->chains) && take(&s->chain_of, n, 1, sizeof *s->chain_of);
+           take(&s->chains, n, 1, sizeof *s->chains) &&
+           take(&s->chain_of, n, 1, sizeof *s->chain_of);
 }
 
 static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, size_t n) {
     size_t E = m->hp.n_embd, f = sizeof(float), places;
     if (n <= s->rows) return true;
     free_rows(s);
-    if (!checked_mul(n, m->hp.n_expert ? m->hp.n_expert_used : 0, &places) || !take(&s->x, n, E, f) || !take(&s->h, n, E, f) ||
-        !take(&s->y, n, E, f) || !reserve_blocks(m, s, w, n, places) ||
+    if (!checked_mul(n, m->hp.n_expert ? m->hp.n_expert_used : 0, &places) ||
+        !take(&s->x, n, E, f) || !take(&s->h, n, E, f) || !take(&s->y, n, E, f) ||
+        !reserve_blocks(m, s, w, n, places) ||
         !take(&s->cs[LAYER_FULL], n, m->rope[LAYER_FULL].n_rot, f) ||
-        !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) || !take(&s->per_layer, n, w->per_layer, f) ||
-        !take(&s->per_layer_token, n, w->per_layer, f) || !take(&s->act, n, act_q8_stride(w->operand), 1) ||
-        !reserve_lists(m, s, n, places)) {
+        !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) ||
+        !take(&s->per_layer, n, w->per_layer, f) ||
+        !take(&s->per_layer_token, n, w->per_layer, f) ||
+        !take(&s->act, n, act_q8_stride(w->operand), 1) || !reserve_lists(m, s, n, places)) {
         free_rows(s);
         return false;
     }
@@ -189,7 +212,9 @@ static bool reserve_members(const model *m, forward_scratch *s, const widths *w)
     mem_free(s->attention);
     mem_free(s->group);
     s->attention = s->group = NULL;
-    if (!take(&s->attention, members, s->attention_bytes, 1) || !take(&s->group, members, s->group_bytes, 1)) return false;
+    if (!take(&s->attention, members, s->attention_bytes, 1) ||
+        !take(&s->group, members, s->group_bytes, 1))
+        return false;
     s->members = members;
     return true;
 }

@@ -11,18 +11,23 @@
 
 #include "model/forward.h"
 
-/* Rows that attend together, in the order of forward_scratch.order: of one sequence, or of several that share their beginning. */
+/* Rows that attend together, in the order of forward_scratch.order: of one sequence, or of several
+ * that share their beginning. */
 typedef struct { size_t first, count; } row_group;
 
-/* A token's way through one expert; and all of them, sorted by expert: a group of rows for each that was chosen. */
-typedef struct { uint32_t expert, place; float weight; } expert_choice; /* place: among the sorted */
+/* A token's way through one expert; and all of them, sorted by expert: a group of rows for each
+ * that was chosen. */
+typedef struct {
+    uint32_t expert, place;
+    float weight;
+} expert_choice; /* place: among the sorted */
 typedef struct { uint32_t expert; size_t first, count; } expert_group;
 
 /* Rows [first, first + count) are one sequence; its segments from the segment-th on. */
 typedef struct { size_t first, count, segment, n_segments; } row_chain;
 
-/* Sizes in rows, and the buffers that hold them. R: rows of the batch. What only mixers of tokens use lies in the same memory
- * as what only feed-forward blocks use. */
+/* Sizes in rows, and the buffers that hold them. R: rows of the batch. What only mixers of tokens
+ * use lies in the same memory as what only feed-forward blocks use. */
 struct forward_scratch {
     size_t rows, hidden_rows, logit_rows, members;
     uint8_t *blocks;    /* that memory */
@@ -51,7 +56,8 @@ struct forward_scratch {
     expert_group *expert_groups;    /* [X] */
     size_t n_expert_groups;
     uint32_t *place_expert;         /* [R k]: whose place it is */
-    float *expert_h, *expert_gate, *expert_up, *expert_y; /* [R k][E], [R k][F], [R k][F], [R k][E] */
+    float *expert_h, *expert_gate, *expert_up,
+        *expert_y;                  /* [R k][E], [R k][F], [R k][F], [R k][E] */
     uint8_t *expert_act;            /* [R k][act stride] */
     expert_counts experts;
 
@@ -83,11 +89,11 @@ static inline size_t chunk_of(size_t outputs, size_t members) {
 }
 
 /* One phase, barrier included. x: [n_rows] rows x_stride floats apart; act: the same, quantized. */
-void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x, size_t x_stride,
-              const uint8_t *act, size_t n_rows);
+void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x,
+              size_t x_stride, const uint8_t *act, size_t n_rows);
 /* Outputs [begin, end) of one product; begin is a multiple of PACKED_ROWS. */
-void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end, const void *x, size_t x_stride,
-                      size_t n_rows, float *y, size_t y_stride);
+void multiply_outputs(const step *f, size_t member, const matrix *w, size_t begin, size_t end,
+                      const void *x, size_t x_stride, size_t n_rows, float *y, size_t y_stride);
 static inline bool wants_q8(const matrix *w) { return matrix_act_kind(w->type) == ACT_Q8; }
 /* The operand of a product with matrices of which some want it quantized. */
 void prepare(const step *f, bool q8, const float *x, size_t n, size_t row);

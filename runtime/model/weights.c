@@ -188,8 +188,8 @@ static pl_code bind_qkv(binder *b, int i) {
     return bind_vector(b, i, "attn_v.bias", bias, v, &l->bv);
 }
 
-/* Norms of queries or keys: one weight row for all heads, a row for each, or one over all of them.
- */
+/* Norms of queries or keys: one weight row for all heads, a row for each, or one over all of
+ * them. */
 static pl_code bind_qk_norm(binder *b, int i, const char *part, size_t n_head, size_t d,
                             norm_weights *out, bool *rows) {
     const arch_row *arch = b->m->hp.arch;
@@ -336,7 +336,8 @@ static pl_code bind_experts(binder *b, int i) {
         (rc = bind_rows(b, i, "ffn_down_exps.bias", false, E, X, &x->b_down)) ||
         (rc = bind_vector(b, i, "ffn_down_exps.scale", false, X, &x->scale)))
         return rc;
-    x->router = (matrix){.type = TYPE_F32, .n_in = E, .n_out = X, .row_bytes = E * sizeof(float), .data = router};
+    x->router = (matrix){
+        .type = TYPE_F32, .n_in = E, .n_out = X, .row_bytes = E * sizeof(float), .data = router};
     if (!hp->arch->dense_beside_experts) return bind_shared_expert(b, i);
     if ((rc = bind_dense(b, i)) ||
         (rc = bind_vector(b, i, "ffn_gate_inp.scale", true, E, &x->router_norm)) ||
@@ -362,7 +363,8 @@ static pl_code bind_feed_forward(binder *b, int i) {
 
 /* ---- recurrent layers ---- */
 
-/* The taps of a convolution: the file has a row for each channel; here channels lie side by side. */
+/* The taps of a convolution: the file has a row for each channel; here channels lie side by
+ * side. */
 static pl_code bind_taps(binder *b, int i, const char *part, mixer_weights *w) {
     size_t C = b->m->hp.n_conv, W = w->n_channels;
     const float *rows = NULL;

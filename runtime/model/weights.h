@@ -7,8 +7,8 @@
 #include "model/model.h"
 
 /* Reads m->hp and the geometry of m->layers (which it allocates) from m->file, whose tokenizer is
- * m->tok. m->context is what the caller asked for, or 0: it becomes what the model was trained for.
- */
+ * m->tok. m->context is what the caller asked for, or 0: it becomes what the model was trained
+ * for. */
 pl_code hparams_read(model *m, pl_error *e);
 
 /* Binds every tensor of the file; one that no part of the model uses is an error, since what it
@@ -19,9 +19,9 @@ pl_code weights_bind(model *m, pl_error *e);
 
 void weights_free(struct owned *o); /* what weights_bind took */
 
-/* Brings the weights into memory, reporting progress: packed for the kernels, where those want it, so that the file's own
- * pages are not needed any more; or as they are, so that the first step does not wait for the disk. m->workers is there.
- * model_free releases m->packed. */
+/* Brings the weights into memory, reporting progress: packed for the kernels, where those want it,
+ * so that the file's own pages are not needed any more; or as they are, so that the first step does
+ * not wait for the disk. m->workers is there. model_free releases m->packed. */
 pl_code weights_load(model *m, const model_options *o, pl_error *e);
 
 /* What a tensor of that name belongs to that is no part of a text model's own pass ("vision", ...);

@@ -85,7 +85,8 @@ typedef struct {
     "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
 
 /* Scripts without spaces, in llama.cpp's row for arcee-ai/Trinity-Tokenizer: ideographs, kana and
- * their half-width forms, Kangxi radicals, Thai, Lao, Khmer, Myanmar with its extensions, Hangul. */
+ * their half-width forms, Kangxi radicals, Thai, Lao, Khmer, Myanmar with its extensions,
+ * Hangul. */
 #define AFMOE_SCRIPTS                                                                              \
     "[\\x{4e00}-\\x{9fff}\\x{3400}-\\x{4dbf}\\x{f900}-\\x{faff}\\x{3040}-\\x{309f}"                \
     "\\x{30a0}-\\x{30ff}\\x{ff65}-\\x{ff9f}\\x{2f00}-\\x{2fdf}\\x{e40}-\\x{e7f}"                   \
@@ -213,8 +214,7 @@ static const row rows[] = {
      * digits throughout (none but those are: a number at the end of another piece would have been
      * found), their groups. */
     {.names = "tiny_aya cohere2moe",
-     .regexes = {"(?<!\\d)\\d++(?!" WORD ")", "^\\d++\\z",
-                 O200K(CONTRACTION "?", "\\p{N}{1,3}")},
+     .regexes = {"(?<!\\d)\\d++(?!" WORD ")", "^\\d++\\z", O200K(CONTRACTION "?", "\\p{N}{1,3}")},
      .threes = 2},
     {.names = "kimi-k2",
      .regexes = {"\\p{sc:Han}+|" NOT_HAN_WORDS "|\\p{N}{1,3}"
@@ -229,11 +229,11 @@ static const row rows[] = {
     {.names = "spark2_5",
      .regexes = {"\\p{N}{1,3}", DEEPSEEK_CJK,
                  DEEPSEEK_WORDS "| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+(?!\\S)|\\s+", "\\p{N}"}},
-    /* arcee-ai/Trinity-Tokenizer, as llama.cpp cuts it (src/unicode.cpp): a cut behind a digit where
-     * 0, 3, 6, ... digits are left of its number, (?<=\p{N})(?=(\p{N}{3})*(?!\p{N})), so that what
-     * is in front of a number stays with its first digits until the last regex. To look for that
-     * behind each digit would read the rest of a number again; so: a cut behind each number, and
-     * then, of its digits but the first, the groups of three from its end. */
+    /* arcee-ai/Trinity-Tokenizer, as llama.cpp cuts it (src/unicode.cpp): a cut behind a digit
+     * where 0, 3, 6, ... digits are left of its number, (?<=\p{N})(?=(\p{N}{3})*(?!\p{N})), so that
+     * what is in front of a number stays with its first digits until the last regex. To look for
+     * that behind each digit would read the rest of a number again; so: a cut behind each number,
+     * and then, of its digits but the first, the groups of three from its end. */
     {.names = "afmoe",
      .regexes = {"(?<=\\p{N})(?!\\p{N})", "(?<=\\p{N})\\p{N}+", AFMOE_SCRIPTS,
                  DEEPSEEK_WORDS "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" SPACES},
@@ -247,12 +247,11 @@ static const row rows[] = {
      * takes the whole run, as $ is true behind a whole run only (the line breaks are pieces of
      * their own by then). */
     {.names = "deepseek-llm",
-     .regexes =
-         {"[\\r\\n]", "\\s?[" CASED "]+",
-          "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}"
-          "\\x{3000}-\\x{3002}]+",
-          "(?<!\\s)\\s++$", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
-          "\\p{N}+"}},
+     .regexes = {"[\\r\\n]", "\\s?[" CASED "]+",
+                 "\\s?[!-/:-~\\x{ff01}-\\x{ff0f}\\x{ff1a}-\\x{ff5e}\\x{2018}-\\x{201f}"
+                 "\\x{3000}-\\x{3002}]+",
+                 "(?<!\\s)\\s++$", "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+",
+                 "\\p{N}+"}},
 
     /* LumiOpen/Poro-34B-chat and TurkuNLP/gpt3-finnish-small have Bloom's; LumiOpen/Viking-7B has
      * it and Digits. */
@@ -284,8 +283,7 @@ static const row rows[] = {
     {.names = "sarvam-moe", .traits = {.spelled_as_text = true}, .regexes = {"[^\\n]+|[\\n]+"}},
 
     /* What llama.cpp does with a file that names no type. */
-    {.names = "default",
-     .regexes = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+    {.names = "default", .regexes = {"[\\p{P}$+<=>^~|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
 };
 
 /* Unicode's White_Space (PropList.txt), as the inside of a character class. */

@@ -179,8 +179,8 @@ pl_code encode_bytes(encoder *c, const char *s, size_t n) {
 /* Special tokens first, then what lies between them. Control tokens have no text, so the leading
  * space goes to the first text behind them; a user-defined token is text, and gets none. Where the
  * text may spell control tokens, each token found opens a sequence for the text behind it, as in
- * llama.cpp and in the tokenizer.json of Llama 2 and Mistral. Otherwise none does, and decode undoes
- * encode (llama.cpp's adds a space behind a user-defined token there, too). */
+ * llama.cpp and in the tokenizer.json of Llama 2 and Mistral. Otherwise none does, and decode
+ * undoes encode (llama.cpp's adds a space behind a user-defined token there, too). */
 static pl_code encode_all(encoder *c, const char *text, size_t n, encode_options options) {
     const tokenizer *t = c->t;
     bool at_start = options.start && t->add_space;

@@ -38,11 +38,12 @@ pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e);
 void tokenizer_free(tokenizer *t);
 
 typedef struct {
-    bool special;       /* control tokens written in the text become their ids; behind each of these
-                         * and of user-defined ones, SentencePiece's leading space is added again */
+    /* control tokens written in the text become their ids; behind each of these and of user-defined
+     * ones, SentencePiece's leading space is added again */
+    bool special;
     bool bos;           /* put BOS in front when the model wants one (add_bos_token) */
     bool start;         /* the text opens a sequence: SentencePiece's leading space is added */
-    bool eos;           /* put EOS behind when the model wants it (add_eos), or else SEP (add_sep) */
+    bool eos; /* put EOS behind when the model wants it (add_eos), or else SEP (add_sep) */
 } encode_options;
 
 /* Appends the ids of text[0..n) to *out. User-defined tokens are split off first, always, the

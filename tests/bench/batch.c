@@ -1,11 +1,14 @@
-/* batch.c: many sequences at once: tokens per second of n sequences that are forked from one prefix of 1,024 tokens and decode
- * 32 tokens each, side by side, and of n that hold such prefixes of their own: the difference is what reading a shared prefix
- * once saves. A 1.1 B llama, Q4_0. Medians.
+/* batch.c: many sequences at once: tokens per second of n sequences that are forked from one prefix
+ * of 1,024 tokens and decode 32 tokens each, side by side, and of n that hold such prefixes of
+ * their own: the difference is what reading a shared prefix once saves. A 1.1 B llama, Q4_0.
+ * Medians.
  *
- *     batch [--threads N] [--rounds N] [--own N] [MODEL.gguf]      --own: most sequences with prefixes of their own (16)
+ *     batch [--threads N] [--rounds N] [--own N] [MODEL.gguf]
  *
- * Also: what a fork costs, in time and bytes; and what 256 live sequences take, each with 128 tokens of its own behind a shared
- * prefix of 2,000. */
+ * --own: most sequences with prefixes of their own (16).
+ *
+ * Also: what a fork costs, in time and bytes; and what 256 live sequences take, each with 128
+ * tokens of its own behind a shared prefix of 2,000. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +17,15 @@
 #include "run.h"
 #include "synthetic.h"
 
-enum { PREFIX = 1024, NEW = 32, FORKS = 100000, LIVE = 256, LIVE_PREFIX = 2000, LIVE_OWN = 128, MOST = 64 };
+enum {
+    PREFIX = 1024,
+    NEW = 32,
+    FORKS = 100000,
+    LIVE = 256,
+    LIVE_PREFIX = 2000,
+    LIVE_OWN = 128,
+    MOST = 64
+};
 
 static double decode(engine *g, cache_node *const *from, size_t n) {
     job *jobs[MOST];
@@ -22,10 +33,15 @@ static double decode(engine *g, cache_node *const *from, size_t n) {
     double start = 0;
     for (size_t i = 0; i < n; i++) {
         int32_t first = (int32_t)(100 + i);
-        generate_options o = {.cache = from[i], .input = &first, .n_input = 1, .max_new_tokens = NEW + 1, .sampler = sampler_defaults()};
+        generate_options o = {.cache = from[i],
+                              .input = &first,
+                              .n_input = 1,
+                              .max_new_tokens = NEW + 1,
+                              .sampler = sampler_defaults()};
         bench_check(job_generate(g, &o, &jobs[i], &e), &e);
     }
-    for (size_t step = 0, running = n; running; step++) { /* the first one is not counted: it computes the forks' inputs */
+    for (size_t step = 0, running = n; running;
+         step++) { /* the first one is not counted: it computes the forks' inputs */
         if (step == 1) start = bench_now();
         engine_step(g);
         running = 0;
@@ -50,7 +66,8 @@ static void fork_cost(cache_node *prefix) {
     for (size_t i = 0; i < FORKS; i++) bench_check(node_extend(prefix, &id, 1, &forks[i], &e), &e);
     double seconds = bench_now() - start;
     for (size_t i = 0; i < FORKS; i++) node_release(forks[i]);
-    printf("a fork with a token: %.3f microseconds; blocks in use for %d of them: as before\n", seconds / FORKS * 1e6, FORKS);
+    printf("a fork with a token: %.3f microseconds; blocks in use for %d of them: as before\n",
+           seconds / FORKS * 1e6, FORKS);
 }
 
 static void live_sequences(engine *g, cache_node *empty) {
@@ -71,8 +88,8 @@ static void live_sequences(engine *g, cache_node *empty) {
     job_close(j);
     size_t used = pool_used_bytes(pool) - before, block = pool->of[POOL_BLOCKS].bytes;
     double tokens = (double)(LIVE_PREFIX + LIVE * LIVE_OWN) * (double)block / KV_TILE;
-    printf("%d sequences of %d tokens behind %d shared: %.0f MB, %.3f of what their tokens are\n", LIVE, LIVE_OWN, LIVE_PREFIX,
-           (double)used / 1e6, (double)used / tokens);
+    printf("%d sequences of %d tokens behind %d shared: %.0f MB, %.3f of what their tokens are\n",
+           LIVE, LIVE_OWN, LIVE_PREFIX, (double)used / 1e6, (double)used / tokens);
     for (size_t i = 0; i < LIVE; i++) node_release(live[i]);
     node_release(prefix);
 }
@@ -86,21 +103,24 @@ int main(int argc, char **argv) {
     engine *g;
     cache_node *empty, *shared, *from[MOST], *own[MOST] = {0};
     for (int i = 1; i < argc; i++) {
-        if (i + 1 < argc && strcmp(argv[i], "--threads") == 0) o.model.threads = (uint32_t)atoi(argv[++i]);
+        if (i + 1 < argc && strcmp(argv[i], "--threads") == 0)
+            o.model.threads = (uint32_t)atoi(argv[++i]);
         else if (i + 1 < argc && strcmp(argv[i], "--rounds") == 0) rounds = (size_t)atoi(argv[++i]);
         else if (i + 1 < argc && strcmp(argv[i], "--own") == 0) own_most = (size_t)atoi(argv[++i]);
         else path = argv[i];
     }
     if (rounds < 1 || rounds > 16) rounds = 3;
     if (own_most > MOST) own_most = MOST;
-    char *made = path ? NULL : synthetic_model(bench_folder(), synthetic_find("llama-1.1b"), "Q4_0");
+    char *made = path ? NULL
+                      : synthetic_model(bench_folder(), synthetic_find("llama-1.1b"), "Q4_0");
     o.model.path = path ? path : made;
     bench_check(engine_open(&o, &g, &e), &e);
     bench_check(node_empty(engine_store(g), &empty, &e), &e);
     shared = bench_extended(g, empty, PREFIX, 1);
     bench_process(g, shared);
     for (size_t i = 0; i < MOST; i++) from[i] = shared;
-    printf("%-10s %14s %10s %18s %8s\n", "sequences", "tokens/s", "x of one", "own prefixes", "saved");
+    printf("%-10s %14s %10s %18s %8s\n", "sequences", "tokens/s", "x of one", "own prefixes",
+           "saved");
     double one = 0;
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         size_t n = counts[i];

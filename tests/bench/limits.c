@@ -34,7 +34,12 @@ double bench_median(double *x, size_t n) {
 }
 
 /* Each member's share of a pass; what it returns keeps the work from being left out. */
-typedef struct { uint64_t (*work)(const uint8_t *p, size_t n); const uint8_t *p; size_t n; uint64_t sink[TEAM_MAX]; } pass;
+typedef struct {
+    uint64_t (*work)(const uint8_t *p, size_t n);
+    const uint8_t *p;
+    size_t n;
+    uint64_t sink[TEAM_MAX];
+} pass;
 
 static void run_share(void *arg, team *t, size_t member) {
     pass *p = arg;
@@ -53,11 +58,13 @@ static uint64_t read_all(const uint8_t *p, size_t n) {
         for (size_t k = 0; k < 4; k++) sum[k] ^= w[i + k];
     }
     sum[0] ^= sum[1] ^ sum[2] ^ sum[3];
-    return sum[0][0] ^ sum[0][1] ^ sum[0][2] ^ sum[0][3] ^ sum[0][4] ^ sum[0][5] ^ sum[0][6] ^ sum[0][7];
+    return sum[0][0] ^ sum[0][1] ^ sum[0][2] ^ sum[0][3] ^ sum[0][4] ^ sum[0][5] ^ sum[0][6] ^
+           sum[0][7];
 }
 
 #if defined(__x86_64__)
-/* Sums that do not wait for one another, nor are known to be the same; unrolled, or they would live in memory. */
+/* Sums that do not wait for one another, nor are known to be the same; unrolled, or they would live
+ * in memory. */
 #define CHAINS 12
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -87,7 +94,8 @@ static uint64_t read_all(const uint8_t *p, size_t n) {
 SPIN("avx512f,avx512vnni", __m512i, _mm512_set1_epi8, _mm512_dpbusd_epi32(sum[i], x, y), spin_vnni)
 SPIN("avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps(x, y, sum[i]), spin_fma_512)
 SPIN("avx2", __m256i, _mm256_set1_epi8,
-     _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), _mm256_set1_epi16(1))), spin_maddubs)
+     _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), _mm256_set1_epi16(1))),
+     spin_maddubs)
 SPIN("avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(x, y, sum[i]), spin_fma_256)
 #endif
 

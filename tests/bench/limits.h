@@ -1,4 +1,5 @@
-/* limits.h: what this machine can do at most, measured in the same run as what is compared with it. */
+/* limits.h: what this machine can do at most, measured in the same run as what is compared with
+ * it. */
 #ifndef PERILUNE_BENCH_LIMITS_H
 #define PERILUNE_BENCH_LIMITS_H
 
@@ -7,7 +8,8 @@
 typedef struct {
     size_t threads;
     double read;    /* bytes per second, from memory on large pages, all threads */
-    double int8;    /* multiply-adds per second of the best integer instruction here; 0: none is known */
+    /* multiply-adds per second of the best integer instruction here; 0: none is known */
+    double int8;
     double fp32;
 } limits;
 

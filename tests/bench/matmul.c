@@ -56,7 +56,8 @@ typedef struct {
 static void matmul_pass(pass *p) {
     for (size_t c = 0; c < p->copies; c++) {
         matrix w = p->w;
-        w.data = w.packed = p->arena + c * N_OUT * w.row_bytes; /* a packed matrix is hardly larger */
+        w.data = w.packed = p->arena +
+                            c * N_OUT * w.row_bytes; /* a packed matrix is hardly larger */
         p->k->matmul(&w, 0, N_OUT, p->x, p->x_stride, p->n_rows, p->y, N_OUT);
     }
 }
@@ -114,7 +115,8 @@ int main(void) {
             k->quantize_q8(x + r * N_IN, N_IN, prepared + r * act_q8_stride(N_IN));
         for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             matrix shape = {.type = types[t].type, .n_in = N_IN, .n_out = N_OUT};
-            size_t bytes = k->packs ? matrix_groups(&shape) * matrix_group_bytes(&shape) : N_OUT * types[t].row_bytes;
+            size_t bytes = k->packs ? matrix_groups(&shape) * matrix_group_bytes(&shape)
+                                    : N_OUT * types[t].row_bytes;
             bool slow = strcmp(k->name, "scalar") == 0;
             p.k = k;
             p.w = (matrix){.type = types[t].type,

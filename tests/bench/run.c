@@ -22,7 +22,8 @@ cache_node *bench_extended(engine *g, cache_node *from, size_t n, uint64_t seed)
     int32_t *ids = malloc(n * sizeof *ids);
     cache_node *out;
     pl_error e;
-    for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(300 + (seed * 7919 + i * 2654435761u) % (V - 300));
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)(300 + (seed * 7919 + i * 2654435761u) % (V - 300));
     bench_check(node_extend(from, ids, n, &out, &e), &e);
     free(ids);
     return out;

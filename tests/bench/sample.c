@@ -1,6 +1,7 @@
-/* sample.c: what it costs to choose a token from the logits of a large vocabulary: every stage and the usual chain in C, the
- * same chain behind a stage in Lua, and the arithmetic of logits in Lua. Microseconds of this thread, medians, beside the
- * time that reading and writing such a row once takes. */
+/* sample.c: what it costs to choose a token from the logits of a large vocabulary: every stage and
+ * the usual chain in C, the same chain behind a stage in Lua, and the arithmetic of logits in Lua.
+ * Microseconds of this thread, medians, beside the time that reading and writing such a row once
+ * takes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -146,10 +147,12 @@ int main(void) {
     lua_setglobal(L, "perilune");
     if (luaL_dostring(L, "function stage(l) return l:top_k(50) end\n"
                          "function measure(code)\n"
-                         "  local f, times = load('local a, b, r = ... return function() local x = ' .. code .. ' end'), {}\n"
+                         "  local f, times = load('local a, b, r = ... return function() local x = "
+                         "' .. code .. ' end'), {}\n"
                          "  f = f(a, b, perilune.rng(1))\n"
                          "  for i = 1, 301 do\n"
-                         "    local begun = os.clock() for _ = 1, 5 do f() end times[i] = (os.clock() - begun) / 5 * 1e6\n"
+                         "    local begun = os.clock() for _ = 1, 5 do f() end times[i] = "
+                         "(os.clock() - begun) / 5 * 1e6\n"
                          "  end\n"
                          "  table.sort(times) return times[151]\n"
                          "end") != LUA_OK)
@@ -157,8 +160,8 @@ int main(void) {
     sampler *s = open_sampler(&usual);
     double in_c = median(pick_after_c, s), in_lua = median(pick_after_lua, s);
     in_c = median(pick_after_c, s), in_lua = median(pick_after_lua, s); /* both warm */
-    printf("%-32s %8.1f\n%-32s %8.1f\n%-32s %8.2f\n", "the same behind top_k 50 in C", in_c, "behind l:top_k(50) in Lua", in_lua,
-           "  more in Lua", in_lua - in_c);
+    printf("%-32s %8.1f\n%-32s %8.1f\n%-32s %8.2f\n", "the same behind top_k 50 in C", in_c,
+           "behind l:top_k(50) in Lua", in_lua, "  more in Lua", in_lua - in_c);
     sampler_free(s);
 
     bind_lend_logits(L, kernels_best(), base, N);
@@ -167,9 +170,13 @@ int main(void) {
     bind_lend_logits(L, kernels_best(), other, N);
     lua_setglobal(L, "b");
     static const char *const expressions[] = {
-        "a:copy()", "a + b", "a * 1.5", "b + (a - b) * 1.5", "a:logprobs()", "a:probs()", "a:entropy()", "a:kl(b)", "a:top(10)",
-        "a:copy():top_k(40)", "a:sample(r)", "(a:probs() - b:probs()):clamp(0)", "r:subset(#a, 0.5)"};
-    for (size_t i = 0; i < sizeof expressions / sizeof *expressions; i++) lua_figure(expressions[i]);
+        "a:copy()",           "a + b",        "a * 1.5",
+        "b + (a - b) * 1.5",  "a:logprobs()", "a:probs()",
+        "a:entropy()",        "a:kl(b)",      "a:top(10)",
+        "a:copy():top_k(40)", "a:sample(r)",  "(a:probs() - b:probs()):clamp(0)",
+        "r:subset(#a, 0.5)"};
+    for (size_t i = 0; i < sizeof expressions / sizeof *expressions; i++)
+        lua_figure(expressions[i]);
     lua_close(L);
     mem_free(base);
     mem_free(l);

@@ -1,4 +1,5 @@
-/* synthetic.c: see synthetic.h. Weights are normal numbers that were rounded to their type once, 2^20 of them, and repeat. */
+/* synthetic.c: see synthetic.h. Weights are normal numbers that were rounded to their type once,
+ * 2^20 of them, and repeat. */
 #include "synthetic.h"
 
 #include <math.h>
@@ -10,15 +11,58 @@
 #include "gguf/gguf.h"
 
 static const synthetic_shape shapes[] = {
-    {.name = "llama-1.1b", .arch = "llama", .n_layer = 22, .n_embd = 2048, .n_head = 32, .n_head_kv = 4, .head_size = 64,
-     .n_ff = 5632, .n_vocab = 32000, .context = 8192},
-    {.name = "qwen2-0.5b", .arch = "qwen2", .n_layer = 24, .n_embd = 896, .n_head = 14, .n_head_kv = 2, .head_size = 64,
-     .n_ff = 4864, .n_vocab = 151936, .context = 8192, .tied = 1, .qkv_bias = 1},
-    {.name = "qwen35-4b", .arch = "qwen35", .n_layer = 8, .n_embd = 2560, .n_head = 16, .n_head_kv = 4, .head_size = 256,
-     .n_ff = 9216, .n_vocab = 4096, .context = 8192, .tied = 1, .taps = 4, .state = 128, .groups = 16, .state_heads = 32,
+    {.name = "llama-1.1b",
+     .arch = "llama",
+     .n_layer = 22,
+     .n_embd = 2048,
+     .n_head = 32,
+     .n_head_kv = 4,
+     .head_size = 64,
+     .n_ff = 5632,
+     .n_vocab = 32000,
+     .context = 8192},
+    {.name = "qwen2-0.5b",
+     .arch = "qwen2",
+     .n_layer = 24,
+     .n_embd = 896,
+     .n_head = 14,
+     .n_head_kv = 2,
+     .head_size = 64,
+     .n_ff = 4864,
+     .n_vocab = 151936,
+     .context = 8192,
+     .tied = 1,
+     .qkv_bias = 1},
+    {.name = "qwen35-4b",
+     .arch = "qwen35",
+     .n_layer = 8,
+     .n_embd = 2560,
+     .n_head = 16,
+     .n_head_kv = 4,
+     .head_size = 256,
+     .n_ff = 9216,
+     .n_vocab = 4096,
+     .context = 8192,
+     .tied = 1,
+     .taps = 4,
+     .state = 128,
+     .groups = 16,
+     .state_heads = 32,
      .interval = 4},
-    {.name = "moe-8of64", .arch = "qwen3moe", .n_layer = 4, .n_embd = 2048, .n_head = 16, .n_head_kv = 4, .head_size = 128,
-     .n_ff = 6144, .n_vocab = 4096, .context = 8192, .tied = 1, .n_expert = 64, .n_used = 8, .expert_ff = 768},
+    {.name = "moe-8of64",
+     .arch = "qwen3moe",
+     .n_layer = 4,
+     .n_embd = 2048,
+     .n_head = 16,
+     .n_head_kv = 4,
+     .head_size = 128,
+     .n_ff = 6144,
+     .n_vocab = 4096,
+     .context = 8192,
+     .tied = 1,
+     .n_expert = 64,
+     .n_used = 8,
+     .expert_ff = 768},
 };
 
 const synthetic_shape *synthetic_find(const char *name) {
@@ -41,7 +85,9 @@ static double uniform(void) { /* splitmix64 */
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
-static float normal(void) { return (float)(uniform() + uniform() + uniform() + uniform() - 2) * 1.7320508f; }
+static float normal(void) {
+    return (float)(uniform() + uniform() + uniform() + uniform() - 2) * 1.7320508f;
+}
 
 /* ---- tensors ---- */
 
@@ -55,12 +101,15 @@ typedef struct {
     const char *mix;
     tensor t[MOST_TENSORS];
     size_t n;
-    uint8_t *pattern[TYPE_COUNT]; /* of weights of standard deviation 0.02, made when first needed */
+    /* of weights of standard deviation 0.02, made when first needed */
+    uint8_t *pattern[TYPE_COUNT];
 } maker;
 
 static weight_type named_type(const char *name) {
     for (uint32_t t = 0; t < TYPE_COUNT; t++)
-        if (weight_format_of(t) && !strcmp(weight_format_of(t)->name, name) && weight_format_of(t)->from_float) return (weight_type)t;
+        if (weight_format_of(t) && !strcmp(weight_format_of(t)->name, name) &&
+            weight_format_of(t)->from_float)
+            return (weight_type)t;
     fail(name, "no such weight type");
 }
 
@@ -69,12 +118,13 @@ static weight_type matrix_type(const maker *m, const char *part, uint32_t layer)
     uint32_t n = m->shape->n_layer;
     if (strcmp(m->mix, "Q4_K_M")) return named_type(m->mix);
     bool more = layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
-    if (!strncmp(part, "output.", 7) || (m->shape->tied && !strncmp(part, "token_embd", 10))) return TYPE_Q6_K;
+    if (!strncmp(part, "output.", 7) || (m->shape->tied && !strncmp(part, "token_embd", 10)))
+        return TYPE_Q6_K;
     return more && (strstr(part, "attn_v") || strstr(part, "ffn_down")) ? TYPE_Q6_K : TYPE_Q4_K;
 }
 
-static void add(maker *m, int layer, const char *part, weight_type type, uint64_t ne0, uint64_t ne1, uint64_t ne2, float scale,
-                float offset) {
+static void add(maker *m, int layer, const char *part, weight_type type, uint64_t ne0, uint64_t ne1,
+                uint64_t ne2, float scale, float offset) {
     tensor *t = &m->t[m->n++];
     if (layer < 0) snprintf(t->name, sizeof t->name, "%s", part);
     else snprintf(t->name, sizeof t->name, "blk.%d.%s", layer, part);
@@ -85,8 +135,10 @@ static void add(maker *m, int layer, const char *part, weight_type type, uint64_
     t->scale = scale, t->offset = offset;
 }
 
-static void matrix(maker *m, int layer, const char *part, uint64_t n_in, uint64_t n_out, uint64_t n_of) {
-    add(m, layer, part, matrix_type(m, part, layer < 0 ? 0 : (uint32_t)layer), n_in, n_out, n_of, 1, 0);
+static void matrix(maker *m, int layer, const char *part, uint64_t n_in, uint64_t n_out,
+                   uint64_t n_of) {
+    add(m, layer, part, matrix_type(m, part, layer < 0 ? 0 : (uint32_t)layer), n_in, n_out, n_of, 1,
+        0);
 }
 
 static void vector(maker *m, int layer, const char *part, uint64_t n, float scale, float offset) {
@@ -95,7 +147,8 @@ static void vector(maker *m, int layer, const char *part, uint64_t n, float scal
 
 static void add_attention(maker *m, int i) {
     const synthetic_shape *s = m->shape;
-    uint64_t E = s->n_embd, q = (uint64_t)s->n_head * s->head_size, k = (uint64_t)s->n_head_kv * s->head_size;
+    uint64_t E = s->n_embd, q = (uint64_t)s->n_head * s->head_size,
+             k = (uint64_t)s->n_head_kv * s->head_size;
     matrix(m, i, "attn_q.weight", E, s->taps ? 2 * q : q, 1);
     matrix(m, i, "attn_k.weight", E, k, 1);
     matrix(m, i, "attn_v.weight", E, k, 1);
@@ -112,7 +165,8 @@ static void add_attention(maker *m, int i) {
 
 static void add_delta_net(maker *m, int i) {
     const synthetic_shape *s = m->shape;
-    uint64_t E = s->n_embd, inner = (uint64_t)s->state_heads * s->state, channels = inner + 2ull * s->groups * s->state;
+    uint64_t E = s->n_embd, inner = (uint64_t)s->state_heads * s->state,
+             channels = inner + 2ull * s->groups * s->state;
     matrix(m, i, "attn_qkv.weight", E, channels, 1);
     matrix(m, i, "attn_gate.weight", E, inner, 1);
     matrix(m, i, "ssm_alpha.weight", E, s->state_heads, 1);
@@ -158,14 +212,25 @@ static void add_keys(gguf_writer *w, const synthetic_shape *s) {
 #define KEY(part) (snprintf(key, sizeof key, "%s.%s", s->arch, part), key)
     gguf_add_string(w, "general.architecture", s->arch, strlen(s->arch));
     gguf_add_string(w, "general.name", s->name, strlen(s->name));
-    const struct { const char *name; uint32_t value; } counts[] = {
-        {"block_count", s->n_layer}, {"embedding_length", s->n_embd}, {"context_length", s->context},
-        {"feed_forward_length", s->n_ff}, {"attention.head_count", s->n_head}, {"attention.head_count_kv", s->n_head_kv},
-        {"attention.key_length", s->head_size}, {"attention.value_length", s->head_size}, {"expert_count", s->n_expert},
-        {"expert_used_count", s->n_used}, {"expert_feed_forward_length", s->expert_ff}, {"ssm.conv_kernel", s->taps},
-        {"ssm.state_size", s->state}, {"ssm.group_count", s->groups}, {"ssm.time_step_rank", s->state_heads},
-        {"ssm.inner_size", s->state_heads * s->state}, {"full_attention_interval", s->interval},
-        {"rope.dimension_count", s->taps ? s->head_size / 4 : s->head_size}};
+    const struct { const char *name; uint32_t value;
+    } counts[] = {{"block_count", s->n_layer},
+                  {"embedding_length", s->n_embd},
+                  {"context_length", s->context},
+                  {"feed_forward_length", s->n_ff},
+                  {"attention.head_count", s->n_head},
+                  {"attention.head_count_kv", s->n_head_kv},
+                  {"attention.key_length", s->head_size},
+                  {"attention.value_length", s->head_size},
+                  {"expert_count", s->n_expert},
+                  {"expert_used_count", s->n_used},
+                  {"expert_feed_forward_length", s->expert_ff},
+                  {"ssm.conv_kernel", s->taps},
+                  {"ssm.state_size", s->state},
+                  {"ssm.group_count", s->groups},
+                  {"ssm.time_step_rank", s->state_heads},
+                  {"ssm.inner_size", s->state_heads * s->state},
+                  {"full_attention_interval", s->interval},
+                  {"rope.dimension_count", s->taps ? s->head_size / 4 : s->head_size}};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         if (counts[i].value) gguf_add_u32(w, KEY(counts[i].name), counts[i].value);
     gguf_add_f32(w, KEY("attention.layer_norm_rms_epsilon"), 1e-6f);
@@ -182,7 +247,8 @@ static void add_vocabulary(gguf_writer *w, uint32_t n) {
     if (!tokens || !scores || !types || !text) fail("a vocabulary", "no memory");
     for (uint32_t i = 0; i < n; i++) {
         types[i] = i < 1 ? 2 : i < 3 ? 3 : i < 259 ? 6 : 1;
-        if (i < 3) snprintf(text[i], sizeof *text, "%s", i == 0 ? "<unk>" : i == 1 ? "<s>" : "</s>");
+        if (i < 3)
+            snprintf(text[i], sizeof *text, "%s", i == 0 ? "<unk>" : i == 1 ? "<s>" : "</s>");
         else if (i < 259) snprintf(text[i], sizeof *text, "<0x%02X>", i - 3);
         else snprintf(text[i], sizeof *text, "\xe2\x96\x81w%u", i);
         scores[i] = -(float)i;

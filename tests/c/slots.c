@@ -17,8 +17,12 @@ uint64_t slots_hash(uint64_t prefix, int32_t token) {
 cache_store *slots_store(size_t blocks, size_t context) {
     cache_store *s;
     pl_error e;
-    assert_int_equal(cache_store_new(&(cache_store_options){.block_bytes = BLOCK_BYTES, .max_bytes = blocks * BLOCK_BYTES,
-                                                            .context = context, .n_hidden = SLOTS_HIDDEN}, &s, &e), PL_OK);
+    assert_int_equal(cache_store_new(&(cache_store_options){.block_bytes = BLOCK_BYTES,
+                                                            .max_bytes = blocks * BLOCK_BYTES,
+                                                            .context = context,
+                                                            .n_hidden = SLOTS_HIDDEN},
+                                     &s, &e),
+                     PL_OK);
     return s;
 }
 
@@ -33,7 +37,8 @@ static uint64_t *slot(uint8_t **table, size_t position) {
     return (uint64_t *)(void *)(table[position / KV_TILE] + position % KV_TILE * SLOT_BYTES);
 }
 
-/* Processes positions [from, to) of n, whose slots are claimed, and whose predecessors are processed. */
+/* Processes positions [from, to) of n, whose slots are claimed, and whose predecessors are
+ * processed. */
 void slots_write(cache_node *n, size_t from, size_t to) {
     size_t blocks = (to + KV_TILE - 1) / KV_TILE;
     uint8_t **table = calloc(blocks, sizeof *table);
@@ -41,7 +46,8 @@ void slots_write(cache_node *n, size_t from, size_t to) {
     node_blocks(n, to, table);
     node_tokens(n, 0, to, tokens);
     for (size_t i = 0; i < blocks; i++) assert_non_null(table[i]);
-    for (size_t p = from; p < to; p++) *slot(table, p) = slots_hash(p ? *slot(table, p - 1) : 0, tokens[p]);
+    for (size_t p = from; p < to; p++)
+        *slot(table, p) = slots_hash(p ? *slot(table, p - 1) : 0, tokens[p]);
     free(table);
     free(tokens);
 }

@@ -1,6 +1,7 @@
-/* slots.h: caches without a model, for tests. "Processing" a token writes a hash of the prefix that ends with it into its
- * slot, computed from the slot before it, as a model would; so a slot that was shared, copied or claimed wrongly holds a
- * wrong hash. A hidden state has room for one hash. */
+/* slots.h: caches without a model, for tests. "Processing" a token writes a hash of the prefix that
+ * ends with it into its slot, computed from the slot before it, as a model would; so a slot that
+ * was shared, copied or claimed wrongly holds a wrong hash. A hidden state has room for one
+ * hash. */
 #ifndef PERILUNE_TESTS_SLOTS_H
 #define PERILUNE_TESTS_SLOTS_H
 
@@ -24,9 +25,11 @@ cache_node *slots_empty(cache_store *s);
 cache_node *slots_extended(cache_node *n, size_t count);
 cache_node *slots_truncated(cache_node *n, size_t length);
 
-/* Processes positions [from, to) of n, whose slots are claimed, and whose predecessors are processed. */
+/* Processes positions [from, to) of n, whose slots are claimed, and whose predecessors are
+ * processed. */
 void slots_write(cache_node *n, size_t from, size_t to);
-/* Processes everything that is pending in n, one node after the other; the error of the first claim that fails. */
+/* Processes everything that is pending in n, one node after the other; the error of the first claim
+ * that fails. */
 pl_code slots_process(cache_node *n);
 /* Every processed position of n holds the hash of its prefix. */
 void slots_check(cache_node *n);

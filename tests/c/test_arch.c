@@ -174,7 +174,8 @@ static const char *make_sparse(const sparse_variant *v, weight_type type) {
     s.more_keys = v->keys;
     s.seed = (uint64_t)(v - sparse_variants) + 101;
     if (v->change) v->change(&s);
-    if (type != TYPE_F32) s.experts.used = s.experts.n; /* a router's choice could fall the other way */
+    if (type != TYPE_F32)
+        s.experts.used = s.experts.n; /* a router's choice could fall the other way */
     return tiny_model(&s);
 }
 
@@ -208,8 +209,8 @@ TEST(quantized_weights_of_every_architecture_are_close_to_the_reference_of_the_s
         float *reference =
             reference_logits(path, tokens, N, v->context ? v->context : tiny_default().context);
         engine *g = open_engine(path, NULL, KV_Q8_0, 2, v->context);
-        check_three_ways(g, v->arch, tokens, N, reference,
-                         2e-2); /* activations have 8 bits, up to 62 times */
+        /* activations have 8 bits, up to 62 times */
+        check_three_ways(g, v->arch, tokens, N, reference, 2e-2);
         engine_close(g);
         free(reference);
     }
@@ -479,7 +480,8 @@ int main(void) {
         cmocka_unit_test(every_architecture_matches_the_straight_line_reference),
         cmocka_unit_test(
             quantized_weights_of_every_architecture_are_close_to_the_reference_of_the_same_weights),
-        cmocka_unit_test(quantized_experts_and_recurrent_layers_are_close_to_the_reference_of_the_same_weights),
+        cmocka_unit_test(
+            quantized_experts_and_recurrent_layers_are_close_to_the_reference_of_the_same_weights),
         cmocka_unit_test(the_reference_of_experts_and_recurrent_layers_is_causal),
         cmocka_unit_test(experts_and_recurrent_layers_match_the_straight_line_reference),
         cmocka_unit_test(the_reference_matches_llama_cpp),

@@ -556,7 +556,8 @@ TEST(a_team_whose_threads_do_not_all_start_is_given_back) {
     setrlimit(RLIMIT_AS, &before);
     if (beyond != MAP_FAILED) {
         munmap(beyond, 2 * ROOM);
-        print_message("skipped: the limit on address space is not kept here (an emulator's is its own)\n");
+        print_message(
+            "skipped: the limit on address space is not kept here (an emulator's is its own)\n");
         skip();
         return;
     }

@@ -1,5 +1,5 @@
-/* test_cache.c: cache values, without a model (slots.h): random branches against plain lists of tokens, claims that fail,
- * long chains, views and forks. Files are in test_store.c. */
+/* test_cache.c: cache values, without a model (slots.h): random branches against plain lists of
+ * tokens, claims that fail, long chains, views and forks. Files are in test_store.c. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +26,8 @@ static int check_live(void **state) {
 #define HANDLES 24
 #define MAX_BIRTHS (1 << 20)
 
-/* A handle, and what it must be. A token's birth is the call that made it: caches that share it by descent share its
- * processing too; others may adopt it. */
+/* A handle, and what it must be. A token's birth is the call that made it: caches that share it by
+ * descent share its processing too; others may adopt it. */
 typedef struct {
     cache_node *node;
     size_t n;
@@ -73,11 +73,14 @@ static void op_derive(world *w, bool grow) {
     size_t n = slots_below(4) ? slots_below(6) : common ? 30 + slots_below(60) : slots_below(80);
     pl_error e;
     if (w->n == HANDLES) return;
-    for (size_t i = 0; i < n; i++) ids[i] = (int32_t)(common ? (from->n + i) * 7 % 3 : slots_below(3));
+    for (size_t i = 0; i < n; i++)
+        ids[i] = (int32_t)(common ? (from->n + i) * 7 % 3 : slots_below(3));
     *to = *from;
     to->growing = grow;
-    pl_code rc = grow ? node_grow(from->node, ids, n, &to->node, &e) : node_extend(from->node, ids, n, &to->node, &e);
-    if ((from->n + n > CONTEXT) != (rc == PL_ERR_CONTEXT)) fail_msg("%zu and %zu: %d", from->n, n, rc);
+    pl_code rc = grow ? node_grow(from->node, ids, n, &to->node, &e)
+                      : node_extend(from->node, ids, n, &to->node, &e);
+    if ((from->n + n > CONTEXT) != (rc == PL_ERR_CONTEXT))
+        fail_msg("%zu and %zu: %d", from->n, n, rc);
     if (rc) {
         count_error(w, rc);
         return;
@@ -88,7 +91,8 @@ static void op_derive(world *w, bool grow) {
 
 static void op_truncate(world *w) {
     value *from = &w->v[slots_below(w->n)], *to = &w->v[w->n];
-    size_t length = slots_below(3) ? slots_below(from->n + 1) : from->n - slots_below(from->n < 3 ? from->n + 1 : 3);
+    size_t length = slots_below(3) ? slots_below(from->n + 1)
+                                   : from->n - slots_below(from->n < 3 ? from->n + 1 : 3);
     pl_error e;
     if (w->n == HANDLES) return;
     *to = *from;
@@ -148,8 +152,8 @@ static void op_hidden(world *w) {
     node_set_hidden(v->node, hidden);
 }
 
-/* Tokens of different births that are processed by now because one of them was: caches stand on what others have of the same
- * tokens. What they hold is compared by slots_check. */
+/* Tokens of different births that are processed by now because one of them was: caches stand on
+ * what others have of the same tokens. What they hold is compared by slots_check. */
 static void note_adopted(world *w) {
     for (size_t i = 0; i < w->n; i++) {
         const value *v = &w->v[i];
@@ -166,7 +170,8 @@ static void op_adopt(world *w) {
     note_adopted(w);
 }
 
-/* One step as the engine takes it: runs of several caches are claimed, computed together, and all kept or all given back. */
+/* One step as the engine takes it: runs of several caches are claimed, computed together, and all
+ * kept or all given back. */
 static void op_step(world *w) {
     struct { cache_node *node; size_t from, to; } claims[64];
     size_t n_claims = 0, row = 0;
@@ -176,7 +181,8 @@ static void op_step(world *w) {
         size_t length = slots_below(2) ? v->n : slots_below(v->n + 1);
         node_run run;
         while (n_claims < 64 && node_pending(v->node, length, &run)) {
-            size_t to = slots_below(3) ? run.to : run.from + 1 + slots_below(run.to - run.from), found;
+            size_t to = slots_below(3) ? run.to : run.from + 1 + slots_below(run.to - run.from),
+                   found;
             pl_error e;
             pl_code rc = node_claim(run.node, to, row, &e);
             if (rc) {
@@ -188,7 +194,8 @@ static void op_step(world *w) {
             claims[n_claims].from = run.from;
             claims[n_claims++].to = to;
             assert_true(node_claimed_row(v->node, run.from, &found) && found == row);
-            assert_true(node_claimed_row(v->node, to - 1, &found) && found == row + to - 1 - run.from);
+            assert_true(node_claimed_row(v->node, to - 1, &found) &&
+                        found == row + to - 1 - run.from);
             for (size_t p = run.from; p < to && !fails; p++) {
                 assert_false(processed[v->births[p]]); /* every token is processed once */
                 processed[v->births[p]] = 1;
@@ -216,7 +223,8 @@ static void check_value(const value *v) {
     node_tokens(v->node, first, count, tokens);
     assert_memory_equal(tokens, v->tokens + first, count * sizeof *tokens);
     while (done < v->n && processed[v->births[done]]) done++;
-    assert_int_equal(node_processed(v->node), done); /* what is shared by descent is processed for all */
+    /* what is shared by descent is processed for all */
+    assert_int_equal(node_processed(v->node), done);
     slots_check(v->node);
     if (node_hidden(v->node)) {
         uint64_t h = hash_of(v);
@@ -246,9 +254,12 @@ static void check_world(const world *w) {
         }
     }
     /* A node that nobody holds may keep one block that its children have copied. */
-    assert_true(pool->of[POOL_BLOCKS].n_used >= distinct && pool->of[POOL_BLOCKS].n_used <= distinct + cache_store_nodes(w->store));
-    assert_true(pool->of[POOL_BLOCKS].n_used <= pool->max_bytes / BLOCK_BYTES && pool->of[POOL_BLOCKS].n_shared <= pool->of[POOL_BLOCKS].n_used);
-    /* Nodes without a holder have two children at least, but for those that had no memory to merge. */
+    assert_true(pool->of[POOL_BLOCKS].n_used >= distinct &&
+                pool->of[POOL_BLOCKS].n_used <= distinct + cache_store_nodes(w->store));
+    assert_true(pool->of[POOL_BLOCKS].n_used <= pool->max_bytes / BLOCK_BYTES &&
+                pool->of[POOL_BLOCKS].n_shared <= pool->of[POOL_BLOCKS].n_used);
+    /* Nodes without a holder have two children at least, but for those that had no memory to
+     * merge. */
     if (!w->faults) assert_true(cache_store_nodes(w->store) <= 2 * w->n);
 }
 
@@ -296,9 +307,12 @@ TEST(random_branches_hold_their_own_tokens_and_keys_and_are_processed_once) {
         run_world(&w, round % 2 ? 1000 : 6 + slots_below(20), 300);
         assert_int_equal(mem_live(), live_before);
     }
-    print_message("%llu tokens processed, %llu adopted; refused: %zu by the pool, %zu by the context, %zu by memory, %zu until the next\n",
-                  (unsigned long long)w.committed, (unsigned long long)w.adopted, w.pool_errors, w.context_errors, w.memory_errors, w.cancelled);
-    assert_true(w.adopted > 1000 && w.pool_errors > 100 && w.context_errors > 100 && w.memory_errors > 100 && w.cancelled > 100);
+    print_message("%llu tokens processed, %llu adopted; refused: %zu by the pool, %zu by the "
+                  "context, %zu by memory, %zu until the next\n",
+                  (unsigned long long)w.committed, (unsigned long long)w.adopted, w.pool_errors,
+                  w.context_errors, w.memory_errors, w.cancelled);
+    assert_true(w.adopted > 1000 && w.pool_errors > 100 && w.context_errors > 100 &&
+                w.memory_errors > 100 && w.cancelled > 100);
 }
 
 TEST(equal_tokens_that_were_noted_twice_are_adopted_and_not_processed_again) {
@@ -509,7 +523,8 @@ TEST(a_thousand_forks_take_no_memory_and_a_second_branch_copies_one_block) {
     size_t used = pool->of[POOL_BLOCKS].n_used;
     uint64_t fresh = pool->fresh_bytes;
     assert_int_equal(used, 63);
-    for (size_t i = 0; i < FORKS; i++) fork[i] = i % 2 ? node_retain(n) : slots_truncated(n, 2000 - i % 100);
+    for (size_t i = 0; i < FORKS; i++)
+        fork[i] = i % 2 ? node_retain(n) : slots_truncated(n, 2000 - i % 100);
     assert_int_equal(pool->of[POOL_BLOCKS].n_used, used);
     for (size_t i = 0; i < FORKS; i++) {
         assert_int_equal(node_processed(fork[i]), node_length(fork[i]));
@@ -517,7 +532,8 @@ TEST(a_thousand_forks_take_no_memory_and_a_second_branch_copies_one_block) {
     }
     a = slots_extended(n, 1);
     b = slots_extended(n, 1);
-    assert_int_equal(pool->of[POOL_BLOCKS].n_used, used); /* nothing is claimed before it is processed */
+    /* nothing is claimed before it is processed */
+    assert_int_equal(pool->of[POOL_BLOCKS].n_used, used);
     assert_int_equal(slots_process(a), PL_OK);
     assert_int_equal(pool->of[POOL_BLOCKS].n_used, used); /* the first branch goes in place */
     assert_true(pool->fresh_bytes == fresh);

@@ -1,5 +1,6 @@
-/* test_convert.c: copies of GGUF files with their weights as other types. What a tensor should become is made here row by
- * row; the conversion cuts it elsewhere. A copy that changes nothing is the same file, byte for byte. */
+/* test_convert.c: copies of GGUF files with their weights as other types. What a tensor should
+ * become is made here row by row; the conversion cuts it elsewhere. A copy that changes nothing is
+ * the same file, byte for byte. */
 #include <dirent.h>
 #include <math.h>
 #include <signal.h>
@@ -38,7 +39,8 @@ static gguf_writer *writer_like(const gguf *g) {
 }
 
 /* Every tensor of the file at `in` that has the name, or all (NULL), as `type`. */
-static pl_code convert(const char *in, const char *out, const char *name, uint32_t type, size_t threads, pl_error *e) {
+static pl_code convert(const char *in, const char *out, const char *name, uint32_t type,
+                       size_t threads, pl_error *e) {
     gguf *g = open_file(in);
     uint32_t *types = malloc((gguf_n_tensors(g) + 1) * sizeof *types);
     assert_non_null(types);
@@ -47,7 +49,8 @@ static pl_code convert(const char *in, const char *out, const char *name, uint32
         types[i] = !name || !strcmp(name, t->name) ? type : t->type;
     }
     gguf_writer *w = writer_like(g);
-    pl_code code = gguf_convert(g, &(gguf_conversion){.types = types, .threads = threads}, w, out, e);
+    pl_code code = gguf_convert(g, &(gguf_conversion){.types = types, .threads = threads}, w, out,
+                                e);
     gguf_writer_free(w);
     gguf_close(g);
     free(types);
@@ -77,7 +80,8 @@ static const char *floats_file(void) {
     static const char *path;
     static float x[ROWS][COLUMNS];
     static uint8_t half[2 * ROWS * COLUMNS], bfloat[2 * ROWS * COLUMNS];
-    static const uint64_t wide[2] = {COLUMNS, ROWS}, narrow[2] = {40, 3}, three[3] = {COLUMNS, 5, 2};
+    static const uint64_t wide[2] = {COLUMNS, ROWS}, narrow[2] = {40, 3},
+                          three[3] = {COLUMNS, 5, 2};
     static const gguf_string words[] = {{"", 0}, {"a\0b", 3}, {"\xE6\x97\xA5", 3}};
     static const uint64_t big[2] = {UINT64_MAX, 1};
     if (path) return path;
@@ -120,17 +124,20 @@ TEST(a_converted_tensor_is_its_rows_rounded_one_by_one) {
         pl_error e;
         for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
             const gguf_tensor *a = gguf_find_tensor(in, names[n]);
-            if (convert(floats_file(), path, names[n], type, 1 + n % 3, &e)) fail_msg("%s", e.message);
+            if (convert(floats_file(), path, names[n], type, 1 + n % 3, &e))
+                fail_msg("%s", e.message);
             gguf *out = open_file(path);
             const gguf_tensor *b = gguf_find_tensor(out, names[n]);
             assert_int_equal(b->type, type);
             assert_memory_equal(b->ne, a->ne, sizeof a->ne);
-            size_t from = COLUMNS / weight_format_of(a->type)->block * weight_format_of(a->type)->bytes;
+            size_t from = COLUMNS / weight_format_of(a->type)->block *
+                          weight_format_of(a->type)->bytes;
             size_t row = COLUMNS / to->block * to->bytes;
             for (size_t i = 0; i < a->ne[1] * a->ne[2]; i++) {
                 float x[COLUMNS];
                 uint8_t want[4 * COLUMNS];
-                weight_format_of(a->type)->to_float((const uint8_t *)a->data + i * from, x, COLUMNS);
+                weight_format_of(a->type)->to_float((const uint8_t *)a->data + i * from, x,
+                                                    COLUMNS);
                 to->from_float(x, want, COLUMNS);
                 assert_memory_equal((const uint8_t *)b->data + i * row, want, row);
             }
@@ -145,7 +152,8 @@ TEST(the_number_of_threads_changes_no_byte) {
     const char *one = temp_path(".gguf"), *many = temp_path(".gguf");
     pl_error e;
     for (size_t threads = 2; threads <= 7; threads += 5) {
-        if (convert(floats_file(), one, "f32", TYPE_Q4_K, 1, &e) || convert(floats_file(), many, "f32", TYPE_Q4_K, threads, &e))
+        if (convert(floats_file(), one, "f32", TYPE_Q4_K, 1, &e) ||
+            convert(floats_file(), many, "f32", TYPE_Q4_K, threads, &e))
             fail_msg("%s", e.message);
         check_same_files(one, many);
     }
@@ -161,7 +169,8 @@ TEST(a_copy_that_changes_nothing_is_the_same_file) {
 TEST(from_f16_to_f32_and_back_nothing_is_lost) {
     const char *wide = temp_path(".gguf"), *back = temp_path(".gguf");
     pl_error e;
-    if (convert(floats_file(), wide, "f16", TYPE_F32, 2, &e) || convert(wide, back, "f16", TYPE_F16, 2, &e))
+    if (convert(floats_file(), wide, "f16", TYPE_F32, 2, &e) ||
+        convert(wide, back, "f16", TYPE_F16, 2, &e))
         fail_msg("%s", e.message);
     check_same_files(floats_file(), back);
 }
@@ -200,7 +209,8 @@ TEST(the_parts_of_a_split_file_become_one) {
     for (size_t i = 0; i < 2; i++) { /* neither part is overwritten */
         gguf_writer *w = gguf_writer_new();
         uint32_t types[2] = {TYPE_F16, TYPE_F16};
-        assert_int_equal(gguf_convert(g, &(gguf_conversion){.types = types}, w, path[i], &e), PL_ERR_IO);
+        assert_int_equal(gguf_convert(g, &(gguf_conversion){.types = types}, w, path[i], &e),
+                         PL_ERR_IO);
         gguf_writer_free(w);
     }
     gguf_writer *w = gguf_writer_new();
@@ -218,21 +228,25 @@ TEST(the_parts_of_a_split_file_become_one) {
 
 /* ---- what is refused ---- */
 
-static void check_refused(const char *in, const char *out, const char *name, uint32_t type, pl_code code, const char *says) {
+static void check_refused(const char *in, const char *out, const char *name, uint32_t type,
+                          pl_code code, const char *says) {
     size_t files = n_files();
     long live = mem_live();
     pl_error e = {0};
     pl_code found = convert(in, out, name, type, 2, &e);
-    if (found != code || !strstr(e.message, says)) fail_msg("%s '%s', not '%s'", pl_code_name(found), e.message, says);
+    if (found != code || !strstr(e.message, says))
+        fail_msg("%s '%s', not '%s'", pl_code_name(found), e.message, says);
     assert_int_equal(n_files(), files); /* nothing was left behind */
     assert_int_equal(mem_live(), live);
 }
 
 TEST(types_that_cannot_be_written_or_read_are_named) {
     const char *out = temp_path(".gguf"), *strange = temp_path(".gguf");
-    check_refused(floats_file(), out, "f32", 22, PL_ERR_ARGUMENT, "'f32': weights cannot be written as IQ2_S");
+    check_refused(floats_file(), out, "f32", 22, PL_ERR_ARGUMENT,
+                  "'f32': weights cannot be written as IQ2_S");
     check_refused(floats_file(), out, "f32", 4, PL_ERR_ARGUMENT, "a type that does not exist");
-    check_refused(floats_file(), out, "narrow", TYPE_Q8_0, PL_ERR_ARGUMENT, "rows of 40 weights do not divide into Q8_0's blocks of 32");
+    check_refused(floats_file(), out, "narrow", TYPE_Q8_0, PL_ERR_ARGUMENT,
+                  "rows of 40 weights do not divide into Q8_0's blocks of 32");
     check_refused(floats_file(), out, NULL, TYPE_Q4_K, PL_ERR_ARGUMENT, "'narrow'");
     uint8_t blocks[82] = {0};
     gguf_writer *w = gguf_writer_new();
@@ -240,7 +254,8 @@ TEST(types_that_cannot_be_written_or_read_are_named) {
     gguf_add_tensor(w, "odd", 22, 1, (uint64_t[]){256}, blocks);
     assert_int_equal(gguf_write(w, strange, &e), PL_OK);
     gguf_writer_free(w);
-    check_refused(strange, out, "odd", TYPE_F16, PL_ERR_UNSUPPORTED, "'odd': weights of type IQ2_S cannot be read");
+    check_refused(strange, out, "odd", TYPE_F16, PL_ERR_UNSUPPORTED,
+                  "'odd': weights of type IQ2_S cannot be read");
     assert_int_equal(convert(strange, out, "none", 0, 1, &e), PL_OK); /* copied, it need not be */
 }
 
@@ -255,7 +270,8 @@ TEST(weights_that_a_type_cannot_hold_are_refused) {
         gguf_add_tensor(w, "x", TYPE_F32, 1, (uint64_t[]){256}, x);
         assert_int_equal(gguf_write(w, in, &e), PL_OK);
         gguf_writer_free(w);
-        check_refused(in, out, "x", TYPE_F16, PL_ERR_FORMAT, "'x': found a weight that F16 cannot hold");
+        check_refused(in, out, "x", TYPE_F16, PL_ERR_FORMAT,
+                      "'x': found a weight that F16 cannot hold");
         check_refused(in, out, "x", TYPE_Q4_K, PL_ERR_FORMAT, "Q4_K");
         if (isfinite(bad[i])) assert_int_equal(convert(in, out, "x", TYPE_BF16, 1, &e), PL_OK);
         else check_refused(in, out, "x", TYPE_BF16, PL_ERR_FORMAT, "BF16");
@@ -265,12 +281,14 @@ TEST(weights_that_a_type_cannot_hold_are_refused) {
 
 TEST(the_file_that_is_read_is_not_written) {
     const char *soft = temp_path(".gguf"), *hard = temp_path(".gguf");
-    check_refused(floats_file(), floats_file(), "f32", TYPE_F16, PL_ERR_IO, "it is the file that is read");
+    check_refused(floats_file(), floats_file(), "f32", TYPE_F16, PL_ERR_IO,
+                  "it is the file that is read");
     assert_int_equal(symlink(floats_file(), soft), 0);
     check_refused(floats_file(), soft, "f32", TYPE_F16, PL_ERR_IO, "it is the file that is read");
     assert_int_equal(link(floats_file(), hard), 0);
     check_refused(floats_file(), hard, "f32", TYPE_F16, PL_ERR_IO, "it is the file that is read");
-    check_refused(floats_file(), "/nonexistent/folder/x.gguf", "f32", TYPE_F16, PL_ERR_IO, "cannot create");
+    check_refused(floats_file(), "/nonexistent/folder/x.gguf", "f32", TYPE_F16, PL_ERR_IO,
+                  "cannot create");
 }
 
 TEST(a_disk_that_is_full_leaves_the_old_file) {
@@ -339,7 +357,9 @@ TEST(every_failing_allocation_of_a_conversion_is_an_error_without_a_leak) {
         pl_error e;
         mem_fail_at(n);
         gguf_writer *w = writer_like(g);
-        pl_code code = w ? gguf_convert(g, &(gguf_conversion){.types = types, .threads = 2}, w, out, &e) : PL_ERR_MEMORY;
+        pl_code code = w ? gguf_convert(g, &(gguf_conversion){.types = types, .threads = 2}, w, out,
+                                        &e)
+                         : PL_ERR_MEMORY;
         bool reached = mem_asked() >= n;
         mem_fail_at(0);
         gguf_writer_free(w);

@@ -1,5 +1,6 @@
-/* test_decode.c: the sampler against a plain float64 reading of its definition, its random numbers against the published
- * ones, and the stop strings against a brute-force search. Generations are in test_engine.c. */
+/* test_decode.c: the sampler against a plain float64 reading of its definition, its random numbers
+ * against the published ones, and the stop strings against a brute-force search. Generations are in
+ * test_engine.c. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,8 +52,10 @@ TEST(draws_are_philox_of_seed_and_position) {
     assert_true(philox_uniform(0, 0) == (double)(bits >> 11) * 0x1p-53);
     for (size_t i = 0; i < 1000; i++) {
         uint64_t s = tiny_random(&seed), position = tiny_random(&seed);
-        philox((uint32_t[]){(uint32_t)position, (uint32_t)(position >> 32), 0, 0}, (uint32_t[]){(uint32_t)s, (uint32_t)(s >> 32)}, out);
-        assert_true(philox_uniform(s, position) == (double)(((uint64_t)out[1] << 32 | out[0]) >> 11) * 0x1p-53);
+        philox((uint32_t[]){(uint32_t)position, (uint32_t)(position >> 32), 0, 0},
+               (uint32_t[]){(uint32_t)s, (uint32_t)(s >> 32)}, out);
+        assert_true(philox_uniform(s, position) ==
+                    (double)(((uint64_t)out[1] << 32 | out[0]) >> 11) * 0x1p-53);
     }
 }
 
@@ -73,7 +76,8 @@ TEST(draws_are_uniform_over_positions_and_over_seeds) {
             found[(size_t)(u * BINS)]++;
         }
         for (size_t i = 0; i < BINS; i++) expected[i] = (double)N / BINS;
-        assert_true(chi_square(found, expected, BINS) < 63 + 5 * sqrt(2 * 63.0)); /* 5 sigma over 63 degrees */
+        assert_true(chi_square(found, expected, BINS) <
+                    63 + 5 * sqrt(2 * 63.0)); /* 5 sigma over 63 degrees */
     }
 }
 
@@ -86,7 +90,8 @@ static int by_logit(const void *a, const void *b) {
     return x < y ? -1 : 1;
 }
 
-/* The probabilities [n] that the options leave, by their definition. False when rounding could decide about a candidate. */
+/* The probabilities [n] that the options leave, by their definition. False when rounding could
+ * decide about a candidate. */
 static bool reference(const float *l, size_t n, const sampler_options *o, double *p) {
     int32_t *ids = malloc(n * sizeof *ids);
     double *q = malloc(n * sizeof *q), sum = 0, mass = 0, least;
@@ -117,14 +122,16 @@ static bool reference(const float *l, size_t n, const sampler_options *o, double
             if (q[i] < least) m = i;
         }
     sum = 0;
-    for (size_t i = 0; i < m; i++) sum += q[i] = exp(((double)l[ids[i]] - (double)l[ids[0]]) / (double)o->temperature);
+    for (size_t i = 0; i < m; i++)
+        sum += q[i] = exp(((double)l[ids[i]] - (double)l[ids[0]]) / (double)o->temperature);
     for (size_t i = 0; i < m; i++) p[ids[i]] = q[i] / sum;
     free(ids);
     free(q);
     return clear;
 }
 
-/* Where u falls when the candidates stand side by side in order of ids; *margin: how far from the next border. */
+/* Where u falls when the candidates stand side by side in order of ids; *margin: how far from the
+ * next border. */
 static int32_t fall(const double *p, size_t n, double u, double *margin) {
     double sum = 0;
     int32_t last = -1;
@@ -178,12 +185,13 @@ TEST(filters_leave_what_their_definitions_say) {
         bool clear = reference(l, n, &o, p);
         for (uint64_t position = 0; position < 8 && clear; position++) {
             memcpy(copy, l, n * sizeof *l);
-            int32_t id = sampler_pick(s, copy, NULL, 0, position), want = fall(p, n, philox_uniform(o.seed, position), &margin);
+            int32_t id = sampler_pick(s, copy, NULL, 0, position),
+                    want = fall(p, n, philox_uniform(o.seed, position), &margin);
             assert_true(id >= 0 && (size_t)id < n && p[id] > 0);
             if (margin < 1e-5) continue; /* float rounding may decide */
             if (id != want)
-                fail_msg("n %zu, T %g, k %u, p %g, min %g: %d, not %d", n, (double)o.temperature, o.top_k, (double)o.top_p,
-                         (double)o.min_p, id, want);
+                fail_msg("n %zu, T %g, k %u, p %g, min %g: %d, not %d", n, (double)o.temperature,
+                         o.top_k, (double)o.top_p, (double)o.min_p, id, want);
             checked++;
         }
         sampler_free(s);
@@ -195,7 +203,8 @@ TEST(filters_leave_what_their_definitions_say) {
 }
 
 TEST(temperature_zero_takes_the_largest_and_ties_go_to_the_lower_id) {
-    float l[] = {1, 3, -INFINITY, 3, 2}, nothing[] = {-INFINITY, -INFINITY}, one[] = {-INFINITY, INFINITY, 3};
+    float l[] = {1, 3, -INFINITY, 3, 2}, nothing[] = {-INFINITY, -INFINITY},
+          one[] = {-INFINITY, INFINITY, 3};
     sampler_options o = sampler_defaults();
     sampler *s = open_sampler(&o, kernels_best(), 5);
     assert_int_equal(sampler_pick(s, l, NULL, 0, 0), 1);
@@ -263,10 +272,13 @@ TEST(bias_and_penalties_change_the_logits_as_defined) {
     const int32_t tokens[] = {3, 0, 0, 1, 0, 4};
     const logit_bias bias[] = {{2, 1.5f}, {5, -INFINITY}, {2, 0.25f}, {1, -0.5f}};
     const float l[] = {2, -2, 0.5f, 0, -1, 9};
-    /* With all tokens: 0 three times, 1, 3 and 4 once. Bias first, then / 2 or * 2, then - 0.5 - 0.25 * count. */
-    const float all[] = {2.0f / 2 - 0.5f - 0.75f, -2.5f * 2 - 0.75f, 0.5f + 1.75f, 0 - 0.75f, -1.0f * 2 - 0.75f, -INFINITY};
+    /* With all tokens: 0 three times, 1, 3 and 4 once. Bias first, then / 2 or * 2, then - 0.5 -
+     * 0.25 * count. */
+    const float all[] = {2.0f / 2 - 0.5f - 0.75f, -2.5f * 2 - 0.75f, 0.5f + 1.75f, 0 - 0.75f,
+                         -1.0f * 2 - 0.75f,       -INFINITY};
     /* With the last three, 1 0 4: each once. */
-    const float three[] = {2.0f / 2 - 0.75f, -2.5f * 2 - 0.75f, 2.25f, 0, -1.0f * 2 - 0.75f, -INFINITY};
+    const float three[] = {2.0f / 2 - 0.75f,  -2.5f * 2 - 0.75f, 2.25f, 0,
+                           -1.0f * 2 - 0.75f, -INFINITY};
     sampler_options o = sampler_defaults();
     float x[6];
     o.repetition_penalty = 2, o.presence_penalty = 0.5f, o.frequency_penalty = 0.25f;
@@ -316,7 +328,8 @@ TEST(top_argmax_entropy_and_logsumexp_match_float64) {
             for (size_t i = 0; i < k && i < n; i++) {
                 assert_int_equal(ids[i], order[i]);
                 double want = (double)l[order[i]] - z;
-                assert_true((isinf(want) && isinf(logprobs[i])) || fabs((double)logprobs[i] - want) < 1e-5 * (1 + fabs(want)));
+                assert_true((isinf(want) && isinf(logprobs[i])) ||
+                            fabs((double)logprobs[i] - want) < 1e-5 * (1 + fabs(want)));
             }
         }
         assert_int_equal(logits_argmax(kernels_best(), l, n), order[0]);
@@ -334,7 +347,8 @@ static bool occurs_at(const char *text, size_t n, size_t at, const char *stop, s
 }
 
 /* Where the text ends by a stop: the least begin, then the first listed. SIZE_MAX: by none. */
-static size_t brute_cut(const char *text, size_t n, const gguf_string *stops, size_t n_stops, size_t *which) {
+static size_t brute_cut(const char *text, size_t n, const gguf_string *stops, size_t n_stops,
+                        size_t *which) {
     for (size_t at = 0; at < n; at++)
         for (size_t i = 0; i < n_stops; i++)
             if (occurs_at(text, n, at, stops[i].data, stops[i].size)) {
@@ -364,7 +378,8 @@ static size_t whole(const char *text, size_t n) {
 }
 
 static size_t random_text(char *out, size_t characters, size_t alphabet) {
-    static const char *const letters[] = {"a", "b", "ab", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xC3\xA8", "\n"};
+    static const char *const letters[] = {
+        "a", "b", "ab", "\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xC3\xA8", "\n"};
     size_t n = 0;
     for (size_t i = 0; i < characters; i++) {
         const char *s = letters[below(alphabet)];
@@ -379,13 +394,16 @@ TEST(stops_are_found_and_held_back_as_a_brute_force_search_says) {
     for (size_t round = 0; round < 20000; round++) {
         char text[512], stop_text_[8][64], out[512];
         gguf_string stops[8];
-        size_t n_stops = below(5), alphabet = 1 + below(8), n = random_text(text, below(40), alphabet), n_out = 0, fed = 0;
+        size_t n_stops = below(5), alphabet = 1 + below(8),
+               n = random_text(text, below(40), alphabet), n_out = 0, fed = 0;
         stop_text t = {0};
         pl_error e;
         for (size_t i = 0; i < n_stops; i++)
-            stops[i] = (gguf_string){stop_text_[i], random_text(stop_text_[i], 1 + below(8), alphabet)};
+            stops[i] = (gguf_string){stop_text_[i],
+                                     random_text(stop_text_[i], 1 + below(8), alphabet)};
         assert_int_equal(stops_new(&t, stops, n_stops, &e), PL_OK);
-        for (size_t i = 0; i < n_stops; i++) memset(stop_text_[i] + stops[i].size, 'x', 4); /* they were copied */
+        for (size_t i = 0; i < n_stops; i++)
+            memset(stop_text_[i] + stops[i].size, 'x', 4); /* they were copied */
         while (fed < n && t.found == SIZE_MAX) {
             size_t piece = below(6) < 5 ? below(5) : below(20), which = SIZE_MAX;
             if (piece > n - fed) piece = n - fed;
@@ -396,7 +414,8 @@ TEST(stops_are_found_and_held_back_as_a_brute_force_search_says) {
             gguf_string got = stops_release(&t, cut != SIZE_MAX);
             memcpy(out + n_out, got.data, got.size);
             n_out += got.size;
-            size_t end = cut != SIZE_MAX ? cut : whole(text, fed - brute_held(text, fed, stops, n_stops));
+            size_t end = cut != SIZE_MAX ? cut
+                                         : whole(text, fed - brute_held(text, fed, stops, n_stops));
             if (n_out != end) fail_msg("%zu bytes released, not %zu", n_out, end);
             assert_memory_equal(out, text, n_out);
             assert_true(cut == SIZE_MAX || t.text.n == cut);
@@ -425,7 +444,8 @@ TEST(a_restarted_text_is_released_and_looks_for_stops_anew) {
     assert_int_equal(stops_feed(&t, "xxab", 4, &e), PL_OK);
     assert_int_equal(stops_restart(&t, "yyab", 4, &e), PL_OK);
     assert_int_equal(stops_release(&t, false).size, 0);
-    assert_int_equal(stops_feed(&t, "cd", 2, &e), PL_OK); /* "ab" was said before: it begins no stop */
+    /* "ab" was said before: it begins no stop */
+    assert_int_equal(stops_feed(&t, "cd", 2, &e), PL_OK);
     assert_true(t.found == SIZE_MAX);
     gguf_string got = stops_release(&t, false);
     assert_int_equal(got.size, 2);

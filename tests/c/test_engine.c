@@ -1,5 +1,6 @@
-/* test_engine.c: the engine on tiny random models: generations and evaluations against logits that a fresh cache computes
- * from scratch, and against plain lists of tokens. Everything is compared bit for bit. */
+/* test_engine.c: the engine on tiny random models: generations and evaluations against logits that
+ * a fresh cache computes from scratch, and against plain lists of tokens. Everything is compared
+ * bit for bit. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,7 +40,8 @@ static const char *small_model(uint32_t context, weight_type type) {
 }
 
 /* Logits after positions [first, first + count) of a node, into out. */
-static pl_code evaluate(engine *g, cache_node *n, size_t first, size_t count, float *out, pl_error *e) {
+static pl_code evaluate(engine *g, cache_node *n, size_t first, size_t count, float *out,
+                        pl_error *e) {
     job *j;
     pl_code rc = job_evaluate(g, WANT_LOGITS, &(job_part){n, first, count}, 1, &j, e);
     if (rc) return rc;
@@ -50,7 +52,8 @@ static pl_code evaluate(engine *g, cache_node *n, size_t first, size_t count, fl
 }
 
 /* The same of a list of tokens, all at once, in a cache that is made for it and goes. */
-static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t first, size_t count, float *out) {
+static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t first, size_t count,
+                         float *out) {
     cache_node *node = tiny_cache(g, tokens, n);
     pl_error e;
     if (evaluate(g, node, first, count, out, &e)) fail_msg("%s", e.message);
@@ -59,8 +62,12 @@ static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t firs
 
 static void random_tokens(int32_t *out, size_t n) { tiny_tokens(&seed, out, n, V); }
 
-static generate_options options(cache_node *cache, const int32_t *input, size_t n_input, size_t max_new) {
-    return (generate_options){.cache = cache, .input = input, .n_input = n_input, .max_new_tokens = max_new,
+static generate_options options(cache_node *cache, const int32_t *input, size_t n_input,
+                                size_t max_new) {
+    return (generate_options){.cache = cache,
+                              .input = input,
+                              .n_input = n_input,
+                              .max_new_tokens = max_new,
                               .sampler = sampler_defaults()};
 }
 
@@ -102,7 +109,8 @@ TEST(a_generation_returns_what_it_put_behind_the_input) {
             memcpy(list + 64 + 5 + n_input, out, max_new * sizeof *out);
             check_tokens(next, list + 64, 5 + n_input + max_new);
             check_tokens(prompt, list, 5);
-            assert_true(node_processed(next) >= 5 + n_input + max_new - (max_new > 0)); /* max_new 0 processes the input */
+            assert_true(node_processed(next) >=
+                        5 + n_input + max_new - (max_new > 0)); /* max_new 0 processes the input */
             node_release(next);
         }
     o = options(empty, NULL, 0, 0); /* nothing of nothing */
@@ -177,7 +185,8 @@ static sampler_options random_sampler(void) {
 }
 
 /* list[n_before..n) is what the sampler picks from logits that were computed from scratch. */
-static void check_picks(engine *fresh, const int32_t *list, size_t n_before, size_t n, const sampler_options *o) {
+static void check_picks(engine *fresh, const int32_t *list, size_t n_before, size_t n,
+                        const sampler_options *o) {
     sampler *s;
     pl_error e;
     float *logits = malloc((n - n_before) * V * sizeof *logits);
@@ -198,7 +207,10 @@ TEST(one_call_of_ten_is_ten_calls_of_one_is_two_of_five) {
         if (round % 20 == 0)
             for (size_t i = 0; i < 2; i++) {
                 if (round) engine_close(g[i]);
-                g[i] = tiny_engine(small_model(512, round < 20 ? TYPE_F32 : round < 40 ? TYPE_Q8_0 : TYPE_Q4_0), 0, 1);
+                g[i] = tiny_engine(small_model(512, round < 20   ? TYPE_F32
+                                                    : round < 40 ? TYPE_Q8_0
+                                                                 : TYPE_Q4_0),
+                                   0, 1);
             }
         random_tokens(list, n);
         sampler_options s = random_sampler();
@@ -229,7 +241,12 @@ TEST(one_call_of_ten_is_ten_calls_of_one_is_two_of_five) {
 #define SMALL_CONTEXT 96
 #define HANDLES 12
 
-typedef struct { cache_node *node; size_t n; int32_t tokens[SMALL_CONTEXT]; uint32_t births[SMALL_CONTEXT]; } value;
+typedef struct {
+    cache_node *node;
+    size_t n;
+    int32_t tokens[SMALL_CONTEXT];
+    uint32_t births[SMALL_CONTEXT];
+} value;
 
 typedef struct {
     engine *g, *fresh;
@@ -253,7 +270,8 @@ static void drop(world *w, size_t i) {
     w->v[i] = w->v[--w->n];
 }
 
-static void add_value(world *w, const value *from, size_t keep, const int32_t *more, size_t n_more, cache_node *node) {
+static void add_value(world *w, const value *from, size_t keep, const int32_t *more, size_t n_more,
+                      cache_node *node) {
     value *to = &w->v[w->n++];
     if (to != from) memcpy(to, from, sizeof *to);
     to->node = node;
@@ -284,7 +302,9 @@ static void check_count(world *w) {
             assert_int_equal(w->processed[v->births[p]], p < done);
         }
     }
-    if (now - w->tokens != marked) fail_msg("%llu tokens in place of %llu", (unsigned long long)(now - w->tokens), (unsigned long long)marked);
+    if (now - w->tokens != marked)
+        fail_msg("%llu tokens in place of %llu", (unsigned long long)(now - w->tokens),
+                 (unsigned long long)marked);
     w->tokens = now;
 }
 
@@ -316,13 +336,15 @@ static void op_generate(world *w) {
     if (rc) {
         assert_int_equal(rc, PL_ERR_POOL);
         w->pool_errors++;
-        if (w->n > 1 && below(2)) drop(w, below(w->n)); /* may be the one that the generation began from */
+        if (w->n > 1 && below(2))
+            drop(w, below(w->n)); /* may be the one that the generation began from */
         rc = job_run(j, &e);
         assert_true(rc == PL_OK || rc == PL_ERR_POOL);
         pool = rc != PL_OK;
     }
     generate_result r = job_result(j);
-    size_t before = from.n + n_input, want = before + max_new > SMALL_CONTEXT ? SMALL_CONTEXT - before : max_new;
+    size_t before = from.n + n_input,
+           want = before + max_new > SMALL_CONTEXT ? SMALL_CONTEXT - before : max_new;
     if (pool) assert_true(r.n_tokens <= want); /* what it had is handed over */
     else assert_int_equal(r.n_tokens, want);
     if (!pool) assert_int_equal(r.reason, want < max_new ? FINISH_CONTEXT : FINISH_LENGTH);
@@ -394,7 +416,8 @@ static void op_together(world *w) {
 static void op_value(world *w, size_t what) {
     value *from = &w->v[below(w->n)];
     int32_t ids[64];
-    size_t n = below(3) ? below(4) : below(64), length = below(2) ? below(from->n + 1) : from->n - below(from->n < 4 ? from->n + 1 : 4);
+    size_t n = below(3) ? below(4) : below(64),
+           length = below(2) ? below(from->n + 1) : from->n - below(from->n < 4 ? from->n + 1 : 4);
     cache_node *node;
     pl_error e;
     if (w->n == HANDLES) return;
@@ -416,15 +439,17 @@ static void op_value(world *w, size_t what) {
 
 TEST(random_branches_say_what_a_fresh_cache_says) {
     /* a plain model of a weight type, or one with experts or recurrent layers, or both */
-    static const struct { weight_type type; const char *hybrid; } models[] = {
-        {TYPE_Q8_0, NULL}, {TYPE_F32, NULL}, {TYPE_Q4_0, NULL}, {TYPE_F16, NULL}, {TYPE_F32, "qwen35"}, {TYPE_Q8_0, "mixtral"},
-        {TYPE_Q8_0, "lfm2moe"}, {TYPE_F32, "granitehybrid"}};
+    static const struct { weight_type type; const char *hybrid;
+    } models[] = {{TYPE_Q8_0, NULL},      {TYPE_F32, NULL},           {TYPE_Q4_0, NULL},
+                  {TYPE_F16, NULL},       {TYPE_F32, "qwen35"},       {TYPE_Q8_0, "mixtral"},
+                  {TYPE_Q8_0, "lfm2moe"}, {TYPE_F32, "granitehybrid"}};
     static world w;
     for (size_t round = 0; round < 2400; round++) {
         if (round % 300 == 0) {
             size_t which = round / 300;
-            const char *path = models[which].hybrid ? hybrid_model(models[which].hybrid, models[which].type)
-                                                    : small_model(SMALL_CONTEXT, models[which].type);
+            const char *path = models[which].hybrid
+                                   ? hybrid_model(models[which].hybrid, models[which].type)
+                                   : small_model(SMALL_CONTEXT, models[which].type);
             engine_close(w.g);
             engine_close(w.fresh);
             w.fresh = tiny_engine(path, 0, 1);
@@ -454,9 +479,11 @@ TEST(random_branches_say_what_a_fresh_cache_says) {
     }
     engine_close(w.g);
     engine_close(w.fresh);
-    print_message("%zu tokens generated, %zu rows compared; refused: %zu by the pool, %zu by the context, %zu by memory\n",
+    print_message("%zu tokens generated, %zu rows compared; refused: %zu by the pool, %zu by the "
+                  "context, %zu by memory\n",
                   w.generated, w.compared, w.pool_errors, w.context_errors, w.memory_errors);
-    assert_true(w.generated > 5000 && w.compared > 5000 && w.pool_errors > 50 && w.context_errors > 50 && w.memory_errors > 50);
+    assert_true(w.generated > 5000 && w.compared > 5000 && w.pool_errors > 50 &&
+                w.context_errors > 50 && w.memory_errors > 50);
 }
 
 /* ---- steps ---- */
@@ -465,7 +492,8 @@ TEST(what_many_caches_wait_for_is_processed_in_one_step_and_once) {
     enum { N = 20 };
     static const size_t prefixes[] = {32, 64, 40, 1, 500};
     for (size_t k = 0; k < 5; k++) {
-        engine *g = tiny_engine(small_model(512, TYPE_Q8_0), 0, 1), *fresh = tiny_engine(small_model(512, TYPE_Q8_0), 0, 1);
+        engine *g = tiny_engine(small_model(512, TYPE_Q8_0), 0, 1),
+               *fresh = tiny_engine(small_model(512, TYPE_Q8_0), 0, 1);
         int32_t list[CONTEXT];
         size_t n = prefixes[k];
         cache_node *prefix, *branch[N];
@@ -564,16 +592,19 @@ TEST(logprobs_are_those_of_the_model_and_rows_that_were_not_kept_run_again) {
     job_close(j);
     generate_options o = options(n, NULL, 0, 5);
     o.logprobs = true;
-    o.sampler.temperature = 0.7f, o.sampler.top_k = 20, o.sampler.presence_penalty = 1; /* which the model's own know nothing of */
+    o.sampler.temperature = 0.7f, o.sampler.top_k = 20,
+    o.sampler.presence_penalty = 1; /* which the model's own know nothing of */
     assert_int_equal(job_generate(g, &o, &j, &e), PL_OK);
     assert_int_equal(job_run(j, &e), PL_OK);
     generate_result r = job_result(j);
     cache_node *cache;
     job *k;
     assert_int_equal(job_cache(j, &cache, &e), PL_OK);
-    assert_int_equal(job_evaluate(g, WANT_LOGPROBS, &(job_part){cache, N - 1, 5}, 1, &k, &e), PL_OK);
+    assert_int_equal(job_evaluate(g, WANT_LOGPROBS, &(job_part){cache, N - 1, 5}, 1, &k, &e),
+                     PL_OK);
     assert_int_equal(job_run(k, &e), PL_OK);
-    for (size_t i = 0; i < 5; i++) assert_true(r.logprobs[i] == *job_row(k, i)); /* the same expression, the same bits */
+    for (size_t i = 0; i < 5; i++)
+        assert_true(r.logprobs[i] == *job_row(k, i)); /* the same expression, the same bits */
     job_close(k);
     job_close(j);
     node_release(cache);
@@ -595,7 +626,8 @@ TEST(a_prompt_that_is_processed_serves_any_number_of_generations) {
         o.sampler.temperature = 2, o.sampler.seed = i;
         assert_int_equal(generate(g, &o, out, &next), 3);
         node_release(next);
-        assert_int_equal(engine_stats(g).tokens, 100 + (i + 1) * 2); /* the last of three is not processed yet */
+        /* the last of three is not processed yet */
+        assert_int_equal(engine_stats(g).tokens, 100 + (i + 1) * 2);
         assert_int_equal(engine_stats(g).rerun, 0);
     }
     same = tiny_cache(g, list, 100); /* noted anew: equal tokens are found */
@@ -610,12 +642,17 @@ TEST(a_prompt_that_is_processed_serves_any_number_of_generations) {
 }
 
 TEST(a_restored_cache_goes_on_with_the_same_bits_and_processes_nothing_again) {
-    const char *model_path = small_model(512, TYPE_Q4_0), *path[2] = {temp_path(".cache"), temp_path(".cache")};
+    const char *model_path = small_model(512, TYPE_Q4_0),
+               *path[2] = {temp_path(".cache"), temp_path(".cache")};
     engine *g = tiny_engine(model_path, 0, 1), *g2 = tiny_engine(model_path, 0, 1);
     int32_t list[110], out[2][20];
     pl_error e;
     random_tokens(list, 110);
-    cache_identity id = {.weights = 1, .n_vocab = V, .kv = "f16", .build = "test", .clear = model_clear_slots,
+    cache_identity id = {.weights = 1,
+                         .n_vocab = V,
+                         .kv = "f16",
+                         .build = "test",
+                         .clear = model_clear_slots,
                          .user = engine_model(g)};
     cache_node *n = tiny_cache(g, list, 75), *longer, *back, *next;
     static float a[75 * V], b[75 * V];
@@ -652,27 +689,34 @@ TEST(a_restored_cache_goes_on_with_the_same_bits_and_processes_nothing_again) {
 /* ---- shapes ---- */
 
 TEST(models_of_unusual_shape_say_the_same_in_any_chunks_and_on_any_kernels) {
-    static const struct { uint32_t embd, head, head_kv, size, ff; weight_type type; } shapes[] = {
-        {32, 1, 1, 0, 32, TYPE_F32}, {32, 4, 4, 2, 48, TYPE_F32}, {36, 3, 1, 0, 33, TYPE_F16}, {50, 5, 5, 0, 7, TYPE_BF16},
-        {40, 6, 2, 20, 100, TYPE_F32}, {64, 7, 7, 34, 65, TYPE_F16}, {32, 8, 1, 80, 32, TYPE_F32}, {64, 3, 1, 64, 96, TYPE_Q8_0},
-        {96, 2, 2, 16, 32, TYPE_Q4_0}, {32, 9, 3, 32, 64, TYPE_Q4_0}, {32, 33, 1, 4, 32, TYPE_F32},
+    static const struct { uint32_t embd, head, head_kv, size, ff; weight_type type;
+    } shapes[] = {
+        {32, 1, 1, 0, 32, TYPE_F32},   {32, 4, 4, 2, 48, TYPE_F32},   {36, 3, 1, 0, 33, TYPE_F16},
+        {50, 5, 5, 0, 7, TYPE_BF16},   {40, 6, 2, 20, 100, TYPE_F32}, {64, 7, 7, 34, 65, TYPE_F16},
+        {32, 8, 1, 80, 32, TYPE_F32},  {64, 3, 1, 64, 96, TYPE_Q8_0}, {96, 2, 2, 16, 32, TYPE_Q4_0},
+        {32, 9, 3, 32, 64, TYPE_Q4_0}, {32, 33, 1, 4, 32, TYPE_F32},
     };
     static float first[70 * V], all[70 * V], some[70 * V];
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         tiny_shape shape = tiny_default();
-        shape.n_embd = shapes[i].embd, shape.n_head = shapes[i].head, shape.n_head_kv = shapes[i].head_kv;
+        shape.n_embd = shapes[i].embd, shape.n_head = shapes[i].head,
+        shape.n_head_kv = shapes[i].head_kv;
         shape.head_size = shapes[i].size, shape.n_ff = shapes[i].ff, shape.type = shapes[i].type;
         const char *path = tiny_model(&shape);
         int32_t list[70];
         random_tokens(list, 70);
         for (size_t k = 0; kernels_at(k); k++) {
-            engine_options o = {.model = {.path = path, .kv = (kv_type)(i % KV_TYPES), .isa = kernels_at(k)->name, .threads = 1}};
+            engine_options o = {.model = {.path = path,
+                                          .kv = (kv_type)(i % KV_TYPES),
+                                          .isa = kernels_at(k)->name,
+                                          .threads = 1}};
             engine *g;
             pl_error e;
             if (engine_open(&o, &g, &e)) fail_msg("%s", e.message);
             from_scratch(g, list, 70, 0, 70, all);
             cache_node *n = tiny_cache(g, list, 70);
-            for (size_t at = 0; at < 70; at += 10) assert_int_equal(evaluate(g, n, at, 10, some + at * V, &e), PL_OK);
+            for (size_t at = 0; at < 70; at += 10)
+                assert_int_equal(evaluate(g, n, at, 10, some + at * V, &e), PL_OK);
             assert_memory_equal(all, some, sizeof all);
             double error = 0, power = 0;
             if (k == 0) memcpy(first, all, sizeof all);
@@ -680,9 +724,11 @@ TEST(models_of_unusual_shape_say_the_same_in_any_chunks_and_on_any_kernels) {
                 error += pow((double)all[x] - (double)first[x], 2);
                 power += pow((double)first[x], 2);
             }
-            /* To rounding; that of an activation to 8 bits, or to the cache's bits, may fall the other way. */
+            /* To rounding; that of an activation to 8 bits, or to the cache's bits, may fall the
+             * other way. */
             bool q8 = shape.type == TYPE_Q8_0 || shape.type == TYPE_Q4_0 || o.model.kv == KV_Q8_0;
-            if (!(error <= (q8 ? 1e-4 : o.model.kv == KV_F16 ? 1e-6 : 1e-9) * power)) fail_msg("shape %zu, %s: %g", i, kernels_at(k)->name, error / power);
+            if (!(error <= (q8 ? 1e-4 : o.model.kv == KV_F16 ? 1e-6 : 1e-9) * power))
+                fail_msg("shape %zu, %s: %g", i, kernels_at(k)->name, error / power);
             node_release(n);
             engine_close(g);
         }

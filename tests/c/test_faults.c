@@ -1,5 +1,6 @@
-/* test_faults.c: what goes wrong around a model: every allocation on the way from loading to a saved cache fails once, in
- * turn; and files whose tensors or hyper-parameters are not what they should be are refused by name. Tiny random models. */
+/* test_faults.c: what goes wrong around a model: every allocation on the way from loading to a
+ * saved cache fails once, in turn; and files whose tensors or hyper-parameters are not what they
+ * should be are refused by name. Tiny random models. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,8 @@
 static tiny_shape small_shape(weight_type type) {
     tiny_shape shape = tiny_default();
     shape.type = type;
-    shape.n_embd = 32, shape.n_head = 2, shape.n_head_kv = 1, shape.n_ff = 32, shape.n_vocab = V, shape.context = 128;
+    shape.n_embd = 32, shape.n_head = 2, shape.n_head_kv = 1, shape.n_ff = 32, shape.n_vocab = V,
+    shape.context = 128;
     return shape;
 }
 
@@ -41,7 +43,10 @@ TEST(every_allocation_of_a_load_fails_once_and_leaves_nothing_behind) {
     for (int way = 0; way < 3; way++) {
         tiny_shape shape = small_shape(way ? TYPE_Q8_0 : TYPE_F32);
         shape.rope_factors = true;
-        engine_options o = {.model = {.path = tiny_model(&shape), .threads = 2, .no_map = way == 1, .vocab_only = way == 2}};
+        engine_options o = {.model = {.path = tiny_model(&shape),
+                                      .threads = 2,
+                                      .no_map = way == 1,
+                                      .vocab_only = way == 2}};
         long before = mem_live(), n = 0;
         for (bool failed = true; failed;) {
             engine *g = NULL;
@@ -60,7 +65,8 @@ TEST(every_allocation_of_a_load_fails_once_and_leaves_nothing_behind) {
                 assert_int_equal(e.code, PL_ERR_MEMORY);
             }
             engine_close(g);
-            if (mem_live() != before) fail_msg("allocation %ld: %ld blocks too many", n, mem_live() - before);
+            if (mem_live() != before)
+                fail_msg("allocation %ld: %ld blocks too many", n, mem_live() - before);
         }
         mem_fail_at(0);
         print_message("%ld allocations\n", n - 1);
@@ -93,7 +99,11 @@ static size_t refused;
     } while (0)
 
 static cache_identity identity_of(engine *g) {
-    return (cache_identity){.weights = 7, .n_vocab = V, .kv = "f16", .build = "test", .clear = model_clear_slots,
+    return (cache_identity){.weights = 7,
+                            .n_vocab = V,
+                            .kv = "f16",
+                            .build = "test",
+                            .clear = model_clear_slots,
                             .user = engine_model(g)};
 }
 
@@ -108,9 +118,17 @@ static void use(engine *g, const char *path, outcome *out) {
 
     AGAIN(node_empty(engine_store(g), &empty, e));
     AGAIN(node_extend(empty, list, 10, &prompt, e));
-    generate_options o = {.cache = prompt, .input = list + 10, .n_input = 30, .max_new_tokens = TOKENS,
-                          .sampler = sampler_defaults(), .logprobs = true, .stops = stops, .n_stops = 2, .pause = true,
-                          .stop_tokens = (int32_t[]){-1}, .n_stop_tokens = 1};
+    generate_options o = {.cache = prompt,
+                          .input = list + 10,
+                          .n_input = 30,
+                          .max_new_tokens = TOKENS,
+                          .sampler = sampler_defaults(),
+                          .logprobs = true,
+                          .stops = stops,
+                          .n_stops = 2,
+                          .pause = true,
+                          .stop_tokens = (int32_t[]){-1},
+                          .n_stop_tokens = 1};
     o.sampler.temperature = 1.5f, o.sampler.seed = 5, o.sampler.repetition_penalty = 1.2f;
     o.sampler.bias = &bias, o.sampler.n_bias = 1;
     AGAIN(job_generate(g, &o, &j, e));
@@ -141,7 +159,9 @@ static void use(engine *g, const char *path, outcome *out) {
     memcpy(out->continued, r.tokens, sizeof out->continued);
     job_close(j);
 
-    AGAIN(job_evaluate(g, WANT_LOGITS, (job_part[]){{other, 20, ROWS / 2}, {longer, 42 - ROWS / 2, ROWS / 2}}, 2, &j, e));
+    AGAIN(job_evaluate(g, WANT_LOGITS,
+                       (job_part[]){{other, 20, ROWS / 2}, {longer, 42 - ROWS / 2, ROWS / 2}}, 2,
+                       &j, e));
     AGAIN(job_run(j, e));
     memcpy(out->logits, job_row(j, 0), sizeof out->logits);
     job_close(j);
@@ -176,7 +196,8 @@ TEST(every_allocation_of_a_session_fails_once_and_nothing_is_lost) {
         failed = mem_asked() >= n;
         mem_fail_at(0);
         engine_close(g);
-        if (mem_live() != before) fail_msg("allocation %ld: %ld blocks too many", n, mem_live() - before);
+        if (mem_live() != before)
+            fail_msg("allocation %ld: %ld blocks too many", n, mem_live() - before);
         if (memcmp(&want, &got, sizeof got)) fail_msg("allocation %ld changes what is computed", n);
     }
     print_message("%ld allocations, %zu calls refused\n", n - 1, refused);
@@ -192,12 +213,14 @@ TEST(a_generation_that_cannot_be_stored_leaves_its_cache_and_can_go_on) {
     pl_error e;
     job *j, *k;
     tiny_tokens(&seed, list, 70, V);
-    cache_node *held = tiny_cache(g, list, 30), *prompt = tiny_cache(g, list + 5, 28), *free_prompt = tiny_cache(wide, list + 5, 28);
+    cache_node *held = tiny_cache(g, list, 30), *prompt = tiny_cache(g, list + 5, 28),
+               *free_prompt = tiny_cache(wide, list + 5, 28);
     cache_node *cache;
     assert_int_equal(job_evaluate(g, WANT_NOTHING, &(job_part){held, 0, 0}, 1, &j, &e), PL_OK);
     assert_int_equal(job_run(j, &e), PL_OK);
     job_close(j);
-    generate_options o = {.cache = prompt, .max_new_tokens = 20, .sampler = sampler_defaults()}, want = o;
+    generate_options o = {.cache = prompt, .max_new_tokens = 20, .sampler = sampler_defaults()},
+                     want = o;
     want.cache = free_prompt;
     assert_int_equal(job_generate(wide, &want, &k, &e), PL_OK);
     assert_int_equal(job_run(k, &e), PL_OK);
@@ -248,10 +271,11 @@ static void check_edit(const tiny_edit *edit, pl_code code, const char *what) {
 }
 
 TEST(a_tensor_that_is_missing_is_named) {
-    static const char *const names[] = {"token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight",
-                                        "blk.1.attn_k.weight", "blk.0.attn_v.weight", "blk.1.attn_output.weight",
-                                        "blk.0.ffn_norm.weight", "blk.0.ffn_gate.weight", "blk.1.ffn_up.weight",
-                                        "blk.1.ffn_down.weight"};
+    static const char *const names[] = {
+        "token_embd.weight",        "output_norm.weight",    "blk.0.attn_norm.weight",
+        "blk.0.attn_q.weight",      "blk.1.attn_k.weight",   "blk.0.attn_v.weight",
+        "blk.1.attn_output.weight", "blk.0.ffn_norm.weight", "blk.0.ffn_gate.weight",
+        "blk.1.ffn_up.weight",      "blk.1.ffn_down.weight"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char want[100];
         snprintf(want, sizeof want, "the tensor '%s' is missing", names[i]);
@@ -260,25 +284,30 @@ TEST(a_tensor_that_is_missing_is_named) {
 }
 
 TEST(a_tensor_of_another_shape_or_type_is_named_with_both) {
-    check_edit(&(tiny_edit){.tensor = "blk.0.attn_k.weight", .ne = {32, 17}}, PL_ERR_FORMAT,
-               "'blk.0.attn_k.weight' has the shape [32, 17]; the hyper-parameters ask for [32, 16]");
+    check_edit(
+        &(tiny_edit){.tensor = "blk.0.attn_k.weight", .ne = {32, 17}}, PL_ERR_FORMAT,
+        "'blk.0.attn_k.weight' has the shape [32, 17]; the hyper-parameters ask for [32, 16]");
     check_edit(&(tiny_edit){.tensor = "blk.0.ffn_norm.weight", .ne = {31, 1}}, PL_ERR_FORMAT,
                "'blk.0.ffn_norm.weight' has the shape [31]; the hyper-parameters ask for [32]");
     check_edit(&(tiny_edit){.tensor = "blk.1.ffn_norm.weight", .ne = {32, 2}}, PL_ERR_FORMAT,
                "'blk.1.ffn_norm.weight' has the shape [32, 2]; the hyper-parameters ask for [32]");
-    check_edit(&(tiny_edit){.tensor = "token_embd.weight", .ne = {32, 299}}, PL_ERR_FORMAT,
-               "'token_embd.weight' has the shape [32, 299]; the hyper-parameters ask for [32, 300]");
-    check_edit(&(tiny_edit){.tensor = "output.weight", .ne = {64, 300}}, PL_ERR_FORMAT, "'output.weight' has the shape [64, 300]");
+    check_edit(
+        &(tiny_edit){.tensor = "token_embd.weight", .ne = {32, 299}}, PL_ERR_FORMAT,
+        "'token_embd.weight' has the shape [32, 299]; the hyper-parameters ask for [32, 300]");
+    check_edit(&(tiny_edit){.tensor = "output.weight", .ne = {64, 300}}, PL_ERR_FORMAT,
+               "'output.weight' has the shape [64, 300]");
     check_edit(&(tiny_edit){.tensor = "rope_freqs.weight", .ne = {7, 1}}, PL_ERR_FORMAT,
                "'rope_freqs.weight' has the shape [7]; the hyper-parameters ask for [8]");
-    check_edit(&(tiny_edit){.tensor = "rope_freqs.weight", .ne = {8, 1}}, PL_ERR_FORMAT, "factors are positive"); /* zeros */
+    check_edit(&(tiny_edit){.tensor = "rope_freqs.weight", .ne = {8, 1}}, PL_ERR_FORMAT,
+               "factors are positive"); /* zeros */
     check_edit(&(tiny_edit){.tensor = "blk.0.attn_q.weight", .type = 28}, PL_ERR_UNSUPPORTED,
                "'blk.0.attn_q.weight' has the type F64, which is not supported");
     check_edit(&(tiny_edit){.tensor = "output_norm.weight", .type = 26}, PL_ERR_UNSUPPORTED,
                "'output_norm.weight' has the type I32, which is not supported");
     check_edit(&(tiny_edit){.extra = "blk.0.ffn_gate_inp.weight"}, PL_ERR_UNSUPPORTED,
                "'blk.0.ffn_gate_inp.weight' is not part of the architecture 'llama'");
-    check_edit(&(tiny_edit){.extra = "blk.2.attn_norm.weight"}, PL_ERR_UNSUPPORTED, "'blk.2.attn_norm.weight' is not part");
+    check_edit(&(tiny_edit){.extra = "blk.2.attn_norm.weight"}, PL_ERR_UNSUPPORTED,
+               "'blk.2.attn_norm.weight' is not part");
 }
 
 /* Arrays of other than one number for each of the two layers, or of a number that cannot be. */
@@ -291,9 +320,12 @@ static void no_heads_in_layer_1(gguf_writer *w) {
 static void other_arch(gguf_writer *w) { gguf_add_string(w, "general.architecture", "mamba", 5); }
 static void arch_number(gguf_writer *w) { gguf_add_u32(w, "general.architecture", 3); }
 static void dynamic(gguf_writer *w) { gguf_add_string(w, "llama.rope.scaling.type", "dynamic", 7); }
-static void epsilon_word(gguf_writer *w) { gguf_add_string(w, "llama.attention.layer_norm_rms_epsilon", "small", 5); }
+static void epsilon_word(gguf_writer *w) {
+    gguf_add_string(w, "llama.attention.layer_norm_rms_epsilon", "small", 5);
+}
 static void epsilon_nan(gguf_writer *w) {
-    gguf_add_raw(w, "llama.attention.layer_norm_rms_epsilon", GGUF_F32, (uint8_t[]){0, 0, 0xC0, 0x7F}, 4);
+    gguf_add_raw(w, "llama.attention.layer_norm_rms_epsilon", GGUF_F32,
+                 (uint8_t[]){0, 0, 0xC0, 0x7F}, 4);
 }
 
 /* Keys with a number each, for edits: the name and value are set before. */
@@ -315,13 +347,19 @@ static void check_float(const char *key, float value) {
 }
 
 TEST(hyper_parameters_of_no_size_or_an_absurd_one_are_named) {
-    static const char *const counts[] = {"block_count", "embedding_length", "feed_forward_length",
-                                         "context_length", "attention.head_count", "attention.head_count_kv",
-                                         "attention.key_length", "attention.value_length", "rope.dimension_count",
-                                         "vocab_size"};
-    static const char *const floats[] = {"attention.layer_norm_rms_epsilon", "rope.freq_base", "rope.scale_linear",
-                                         "rope.scaling.factor", "rope.scaling.attn_factor", "attention.scale",
-                                         "rope.scaling.yarn_beta_fast", "attn_logit_softcapping"};
+    static const char *const counts[] = {"block_count",          "embedding_length",
+                                         "feed_forward_length",  "context_length",
+                                         "attention.head_count", "attention.head_count_kv",
+                                         "attention.key_length", "attention.value_length",
+                                         "rope.dimension_count", "vocab_size"};
+    static const char *const floats[] = {"attention.layer_norm_rms_epsilon",
+                                         "rope.freq_base",
+                                         "rope.scale_linear",
+                                         "rope.scaling.factor",
+                                         "rope.scaling.attn_factor",
+                                         "attention.scale",
+                                         "rope.scaling.yarn_beta_fast",
+                                         "attn_logit_softcapping"};
     char key[80];
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         snprintf(key, sizeof key, "llama.%s", counts[i]);
@@ -336,46 +374,65 @@ TEST(hyper_parameters_of_no_size_or_an_absurd_one_are_named) {
     }
     check_float("llama.rope.freq_base", 0);
     /* The largest that each may be alone asks for tensors that no file holds. */
-    check_number("llama.embedding_length", 1 << 20, PL_ERR_FORMAT, "'token_embd.weight' has the shape [32, 300]");
+    check_number("llama.embedding_length", 1 << 20, PL_ERR_FORMAT,
+                 "'token_embd.weight' has the shape [32, 300]");
     check_number("llama.feed_forward_length", 1 << 20, PL_ERR_FORMAT, "'blk.0.ffn_gate.weight'");
     check_number("llama.attention.key_length", 1 << 20, PL_ERR_FORMAT, "'blk.0.attn_q.weight'");
     check_number("llama.block_count", 4096, PL_ERR_FORMAT, "'blk.2.attn_norm.weight' is missing");
 }
 
 TEST(hyper_parameters_that_are_missing_out_of_range_or_contradict_one_another_are_named) {
-    static const char *const needed[] = {"general.architecture", "llama.context_length", "llama.embedding_length",
-                                         "llama.block_count", "llama.feed_forward_length", "llama.attention.head_count",
+    static const char *const needed[] = {"general.architecture",
+                                         "llama.context_length",
+                                         "llama.embedding_length",
+                                         "llama.block_count",
+                                         "llama.feed_forward_length",
+                                         "llama.attention.head_count",
                                          "llama.attention.layer_norm_rms_epsilon"};
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++)
         check_edit(&(tiny_edit){.key = needed[i]}, PL_ERR_FORMAT, needed[i]);
-    check_edit(&(tiny_edit){.key = needed[0], .more = other_arch}, PL_ERR_UNSUPPORTED, "the architecture 'mamba' is not supported");
-    check_edit(&(tiny_edit){.key = needed[0], .more = arch_number}, PL_ERR_FORMAT, "general.architecture");
+    check_edit(&(tiny_edit){.key = needed[0], .more = other_arch}, PL_ERR_UNSUPPORTED,
+               "the architecture 'mamba' is not supported");
+    check_edit(&(tiny_edit){.key = needed[0], .more = arch_number}, PL_ERR_FORMAT,
+               "general.architecture");
     check_edit(&(tiny_edit){.key = needed[6], .more = epsilon_word}, PL_ERR_FORMAT, needed[6]);
     check_edit(&(tiny_edit){.key = needed[6], .more = epsilon_nan}, PL_ERR_FORMAT, needed[6]);
     check_edit(&(tiny_edit){.more = dynamic}, PL_ERR_UNSUPPORTED, "RoPE scaling of type 'dynamic'");
-    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = heads_of_three_layers}, PL_ERR_FORMAT,
-               "llama.attention.head_count_kv has 3 entries for 2 layers");
-    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = no_heads_in_layer_1}, PL_ERR_FORMAT,
-               "llama.attention.head_count_kv holds 0 at 1");
+    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = heads_of_three_layers},
+               PL_ERR_FORMAT, "llama.attention.head_count_kv has 3 entries for 2 layers");
+    check_edit(&(tiny_edit){.key = "llama.attention.head_count_kv", .more = no_heads_in_layer_1},
+               PL_ERR_FORMAT, "llama.attention.head_count_kv holds 0 at 1");
     check_number("llama.block_count", 0, PL_ERR_FORMAT, "llama.block_count");
     check_number("llama.block_count", 4097, PL_ERR_FORMAT, "llama.block_count");
     check_number("llama.block_count", 3, PL_ERR_FORMAT, "'blk.2.attn_norm.weight' is missing");
     check_number("llama.block_count", 1, PL_ERR_UNSUPPORTED, "'blk.1.");
-    check_number("llama.embedding_length", 33, PL_ERR_FORMAT, "an embedding of 33 does not divide into 2 heads");
-    check_number("llama.embedding_length", 64, PL_ERR_FORMAT, "'token_embd.weight' has the shape [32, 300]");
+    check_number("llama.embedding_length", 33, PL_ERR_FORMAT,
+                 "an embedding of 33 does not divide into 2 heads");
+    check_number("llama.embedding_length", 64, PL_ERR_FORMAT,
+                 "'token_embd.weight' has the shape [32, 300]");
     check_number("llama.embedding_length", 1u << 31, PL_ERR_FORMAT, "llama.embedding_length");
-    check_number("llama.feed_forward_length", 64, PL_ERR_FORMAT, "'blk.0.ffn_gate.weight' has the shape [32, 32]");
+    check_number("llama.feed_forward_length", 64, PL_ERR_FORMAT,
+                 "'blk.0.ffn_gate.weight' has the shape [32, 32]");
     check_number("llama.attention.head_count", 0, PL_ERR_FORMAT, "llama.attention.head_count");
-    check_number("llama.attention.head_count", 3, PL_ERR_FORMAT, "an embedding of 32 does not divide into 3 heads");
-    check_number("llama.attention.head_count", 32, PL_ERR_FORMAT, ""); /* heads of one number cannot be rotated */
-    check_number("llama.attention.head_count_kv", 0, PL_ERR_FORMAT, "llama.attention.head_count_kv");
-    check_number("llama.attention.head_count_kv", 3, PL_ERR_FORMAT, "2 query heads cannot share 3 key/value heads");
-    check_number("llama.attention.head_count_kv", 2, PL_ERR_FORMAT, "'blk.0.attn_k.weight' has the shape [32, 16]");
-    check_number("llama.attention.key_length", 8, PL_ERR_FORMAT, "'blk.0.attn_q.weight' has the shape [32, 32]");
-    check_number("llama.attention.value_length", 24, PL_ERR_FORMAT, "'blk.0.attn_v.weight' has the shape [32, 16]");
-    check_number("llama.rope.dimension_count", 15, PL_ERR_FORMAT, "llama.rope.dimension_count is 15");
+    check_number("llama.attention.head_count", 3, PL_ERR_FORMAT,
+                 "an embedding of 32 does not divide into 3 heads");
+    /* heads of one number cannot be rotated */
+    check_number("llama.attention.head_count", 32, PL_ERR_FORMAT, "");
+    check_number("llama.attention.head_count_kv", 0, PL_ERR_FORMAT,
+                 "llama.attention.head_count_kv");
+    check_number("llama.attention.head_count_kv", 3, PL_ERR_FORMAT,
+                 "2 query heads cannot share 3 key/value heads");
+    check_number("llama.attention.head_count_kv", 2, PL_ERR_FORMAT,
+                 "'blk.0.attn_k.weight' has the shape [32, 16]");
+    check_number("llama.attention.key_length", 8, PL_ERR_FORMAT,
+                 "'blk.0.attn_q.weight' has the shape [32, 32]");
+    check_number("llama.attention.value_length", 24, PL_ERR_FORMAT,
+                 "'blk.0.attn_v.weight' has the shape [32, 16]");
+    check_number("llama.rope.dimension_count", 15, PL_ERR_FORMAT,
+                 "llama.rope.dimension_count is 15");
     check_number("llama.rope.dimension_count", 18, PL_ERR_FORMAT, "at most the head size, 16");
-    check_number("llama.vocab_size", 299, PL_ERR_FORMAT, "llama.vocab_size is 299, but tokenizer.ggml.tokens has 300");
+    check_number("llama.vocab_size", 299, PL_ERR_FORMAT,
+                 "llama.vocab_size is 299, but tokenizer.ggml.tokens has 300");
     check_number("llama.expert_count", 8, PL_ERR_FORMAT, "llama.expert_used_count");
     check_number("llama.context_length", 0, PL_ERR_FORMAT, "llama.context_length");
 }
@@ -421,7 +478,8 @@ int main(void) {
         FAULT_TEST(a_generation_that_cannot_be_stored_leaves_its_cache_and_can_go_on),
         FAULT_TEST(a_tensor_that_is_missing_is_named),
         FAULT_TEST(a_tensor_of_another_shape_or_type_is_named_with_both),
-        FAULT_TEST(hyper_parameters_that_are_missing_out_of_range_or_contradict_one_another_are_named),
+        FAULT_TEST(
+            hyper_parameters_that_are_missing_out_of_range_or_contradict_one_another_are_named),
         FAULT_TEST(hyper_parameters_of_no_size_or_an_absurd_one_are_named),
         FAULT_TEST(options_that_cannot_be_met_are_refused),
         FAULT_TEST(a_vocabulary_alone_is_loaded_whatever_the_tensors_are),

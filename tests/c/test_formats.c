@@ -151,7 +151,8 @@ TEST(mxfp4_takes_the_best_of_all_exponents) {
         float x[32], y[32];
         uint8_t block[17];
         double loss = 0, best = INFINITY;
-        for (size_t i = 0; i < 32; i++) x[i] = (float)(normal() * (within(0, 31) == 0 ? within(1, 30) : 1));
+        for (size_t i = 0; i < 32; i++)
+            x[i] = (float)(normal() * (within(0, 31) == 0 ? within(1, 30) : 1));
         format_of(k)->from_float(x, block, 32);
         format_of(k)->to_float(block, y, 32);
         for (size_t i = 0; i < 32; i++) loss += pow((double)x[i] - (double)y[i], 2);
@@ -160,7 +161,8 @@ TEST(mxfp4_takes_the_best_of_all_exponents) {
             for (size_t i = 0; i < 32; i++) {
                 double near = INFINITY;
                 for (int code = 0; code < 16; code++) {
-                    block_parts p = {.d = float_to_half(ldexpf(1, e)), .scale = {1}, .code = {(uint8_t)code}};
+                    block_parts p = {
+                        .d = float_to_half(ldexpf(1, e)), .scale = {1}, .code = {(uint8_t)code}};
                     near = fmin(near, fabs((double)x[i] - block_weight(k, &p, 0)));
                 }
                 sum += near * near;
@@ -193,7 +195,9 @@ TEST(rounding_keeps_every_weight_near_its_group) {
                     high = fmax(high, (double)x[i]);
                 }
                 /* a step of the group, and of its scale and minimum */
-                double step = (high - low) / (k->top < 4 ? 1.4 : k->top < 8 || k->type == TYPE_MXFP4 ? 3 : 6);
+                double step = (high - low) / (k->top < 4                            ? 1.4
+                                              : k->top < 8 || k->type == TYPE_MXFP4 ? 3
+                                                                                    : 6);
                 if (k->block == 256) step += 2 * (double)most / k->scale_high;
                 for (size_t i = g; i < g + k->group; i++)
                     if (!(fabs((double)x[i] - (double)y[i]) <= step))

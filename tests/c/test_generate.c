@@ -1,6 +1,6 @@
-/* test_generate.c: what a generation says of itself while it runs and when it ends: pauses, stops and the cache before
- * them, going on from elsewhere, interrupts; and a real model's published text. Models are random, so expectations come
- * from the tokens that a plain generation gives. */
+/* test_generate.c: what a generation says of itself while it runs and when it ends: pauses, stops
+ * and the cache before them, going on from elsewhere, interrupts; and a real model's published
+ * text. Models are random, so expectations come from the tokens that a plain generation gives. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -38,8 +38,12 @@ static engine *open_tiny(weight_type type, uint32_t threads) {
 }
 
 /* Sampled, so that random models do not repeat themselves. */
-static generate_options options(cache_node *cache, const int32_t *input, size_t n_input, size_t max_new, uint64_t draw) {
-    generate_options o = {.cache = cache, .input = input, .n_input = n_input, .max_new_tokens = max_new,
+static generate_options options(cache_node *cache, const int32_t *input, size_t n_input,
+                                size_t max_new, uint64_t draw) {
+    generate_options o = {.cache = cache,
+                          .input = input,
+                          .n_input = n_input,
+                          .max_new_tokens = max_new,
                           .sampler = sampler_defaults()};
     o.sampler.temperature = 1.2f;
     o.sampler.seed = draw;
@@ -80,7 +84,8 @@ static text_buffer spell(engine *g, const int32_t *ids, size_t n, bool start) {
     return b;
 }
 
-static void check_text(engine *g, const int32_t *ids, size_t n, bool start, const char *text, size_t n_text) {
+static void check_text(engine *g, const int32_t *ids, size_t n, bool start, const char *text,
+                       size_t n_text) {
     text_buffer b = spell(g, ids, n, start);
     assert_int_equal(b.n, n_text);
     if (n_text) assert_memory_equal(b.data, text, n_text);
@@ -161,14 +166,16 @@ TEST(a_pausing_generation_can_be_ended_and_keeps_what_it_had) {
 
 /* ---- stops ---- */
 
-/* By brute force: how many tokens there are when a stop is complete, which, and where the text ends. */
-static bool find_stop(engine *g, const int32_t *ids, size_t n, const gguf_string *stops, size_t n_stops, size_t *n_tokens,
-                      size_t *which, size_t *cut) {
+/* By brute force: how many tokens there are when a stop is complete, which, and where the text
+ * ends. */
+static bool find_stop(engine *g, const int32_t *ids, size_t n, const gguf_string *stops,
+                      size_t n_stops, size_t *n_tokens, size_t *which, size_t *cut) {
     for (size_t k = 1; k <= n; k++) {
         text_buffer b = spell(g, ids, k, false);
         for (size_t at = 0; at < b.n; at++)
             for (size_t i = 0; i < n_stops; i++)
-                if (at + stops[i].size <= b.n && !memcmp(b.data + at, stops[i].data, stops[i].size)) {
+                if (at + stops[i].size <= b.n &&
+                    !memcmp(b.data + at, stops[i].data, stops[i].size)) {
                     *n_tokens = k, *which = i, *cut = at;
                     text_free(&b);
                     return true;
@@ -295,8 +302,10 @@ static job *paused(engine *g, const int32_t *list, cache_node **prompt, bool pen
     return j;
 }
 
-/* To the end; the result must be `have` new tokens, then what a generation from `cache` gives until there are 12. */
-static void check_rest(engine *g, job *j, cache_node *cache, const int32_t *have, size_t n_have, bool penalties) {
+/* To the end; the result must be `have` new tokens, then what a generation from `cache` gives until
+ * there are 12. */
+static void check_rest(engine *g, job *j, cache_node *cache, const int32_t *have, size_t n_have,
+                       bool penalties) {
     generate_options o = options(cache, NULL, 0, 12 - n_have, 77);
     if (penalties) o.sampler.repetition_penalty = 1.5f;
     job *k = begin(g, &o);
@@ -355,7 +364,9 @@ TEST(a_generation_goes_on_from_a_cache_that_was_forced_rewound_or_is_another) {
         generate_result r = job_result(j);
         assert_int_equal(r.n_tokens, n_have);
         assert_int_equal(job_state(j), JOB_RUNNING);
-        for (size_t i = 0; i < n_have; i++) assert_true(!isnan(r.logprobs[i]) == (way / 4 != 1 || i < 3 || (i < 5 && have[i] == 0)));
+        for (size_t i = 0; i < n_have; i++)
+            assert_true(!isnan(r.logprobs[i]) ==
+                        (way / 4 != 1 || i < 3 || (i < 5 && have[i] == 0)));
         check_rest(g, j, other, have, n_have, penalties);
         job_close(j);
         node_release(other);
@@ -400,7 +411,8 @@ TEST(going_on_from_a_cache_stops_at_the_limits) {
 static void *interrupt_later(void *microseconds) {
     long us = *(const long *)microseconds;
     nanosleep(&(struct timespec){.tv_nsec = us * 1000}, NULL);
-    for (int i = 0; i < 1000 && !engine_interrupt(); i++) nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
+    for (int i = 0; i < 1000 && !engine_interrupt(); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000}, NULL);
     return NULL;
 }
 
@@ -533,16 +545,23 @@ TEST(stories260k_tells_its_published_story) {
     for (size_t i = 0; kernels_at(i); i++) {
         pl_error e;
         engine *g;
-        engine_options eo = {.model = {.path = path, .isa = kernels_at(i)->name, .kv = (kv_type)(i % 2), .threads = 2}};
+        engine_options eo = {
+            .model = {
+                .path = path, .isa = kernels_at(i)->name, .kv = (kv_type)(i % 2), .threads = 2}};
         if (engine_open(&eo, &g, &e)) fail_msg("%s", e.message);
-        for (size_t way = 0; way < 3; way++) { /* at once; in calls of 7; token by token, streamed */
+        for (size_t way = 0; way < 3;
+             way++) { /* at once; in calls of 7; token by token, streamed */
             cache_node *cache = tiny_cache(g, NULL, 0), *next;
             static char text[4096];
             size_t n = 0, done = 0;
             while (done < 200) {
                 size_t step = way == 1 ? (200 - done < 7 ? 200 - done : 7) : 200;
-                generate_options o = {.cache = cache, .input = &bos, .n_input = done == 0, .max_new_tokens = step,
-                                      .sampler = sampler_defaults(), .pause = way == 2};
+                generate_options o = {.cache = cache,
+                                      .input = &bos,
+                                      .n_input = done == 0,
+                                      .max_new_tokens = step,
+                                      .sampler = sampler_defaults(),
+                                      .pause = way == 2};
                 job *j = begin(g, &o);
                 for (run(j); job_state(j) == JOB_WAITING; job_resume(j), run(j)) {
                     memcpy(text + n, job_token(j).piece, job_token(j).n_piece);
@@ -576,9 +595,11 @@ int main(void) {
         GENERATE_TEST(stop_tokens_and_the_end_token_count_and_have_no_text),
         GENERATE_TEST(a_generation_goes_on_from_a_cache_that_was_forced_rewound_or_is_another),
         GENERATE_TEST(going_on_from_a_cache_stops_at_the_limits),
-        GENERATE_TEST(an_interrupted_prefill_gives_its_claims_back_and_ends_the_same_when_run_again),
+        GENERATE_TEST(
+            an_interrupted_prefill_gives_its_claims_back_and_ends_the_same_when_run_again),
         GENERATE_TEST(an_interrupted_generation_keeps_its_tokens_and_can_go_on),
-        GENERATE_TEST(an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_input_only),
+        GENERATE_TEST(
+            an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_input_only),
         GENERATE_TEST(stories260k_tells_its_published_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

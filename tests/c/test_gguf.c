@@ -1055,19 +1055,23 @@ static char *write_part(const char *stem, const part *p) {
     gguf_add_raw(w, "split.tensors.count", GGUF_I32, &p->n_tensors, 4);
     if (p->no == 0) gguf_add_string(w, "general.architecture", "llama", 5);
     for (size_t i = 0; i < 2 && p->tensors[i]; i++)
-        gguf_add_tensor(w, p->tensors[i], TYPE_F32, 1, (uint64_t[]){8}, weights + p->first_weight + 8 * i);
+        gguf_add_tensor(w, p->tensors[i], TYPE_F32, 1, (uint64_t[]){8},
+                        weights + p->first_weight + 8 * i);
     if (gguf_write(w, path, &e)) fail_msg("%s", e.message);
     gguf_writer_free(w);
     return path;
 }
 
-/* A split file of three parts, one of them perhaps other than it should be; the error of opening its first part. */
+/* A split file of three parts, one of them perhaps other than it should be; the error of opening
+ * its first part. */
 static pl_code open_split(const part *other, int missing, gguf **out, pl_error *e) {
-    const part parts[] = {{1, 3, 0, 3, 3, {NULL}, 0}, {2, 3, 1, 3, 3, {"a", "b"}, 0}, {3, 3, 2, 3, 3, {"c"}, 16}};
+    const part parts[] = {
+        {1, 3, 0, 3, 3, {NULL}, 0}, {2, 3, 1, 3, 3, {"a", "b"}, 0}, {3, 3, 2, 3, 3, {"c"}, 16}};
     const char *stem = temp_path("");
     char *first = NULL;
     for (int i = 0; i < 3; i++) {
-        char *path = write_part(stem, other && other->file_no == parts[i].file_no ? other : &parts[i]);
+        char *path = write_part(stem,
+                                other && other->file_no == parts[i].file_no ? other : &parts[i]);
         if (i == missing) remove(path);
         if (i == 0) first = path;
         else free(path);
@@ -1093,8 +1097,9 @@ TEST(the_first_part_of_a_split_file_opens_them_all) {
 }
 
 TEST(a_split_file_with_a_wrong_part_is_refused_and_the_part_is_named) {
-    const struct { part other; int missing; const char *says; } cases[] = {
-        {{0}, 1, "-00002-of-00003.gguf"},                                       /* the part is not there */
+    const struct { part other; int missing; const char *says;
+    } cases[] = {
+        {{0}, 1, "-00002-of-00003.gguf"}, /* the part is not there */
         {{2, 3, 2, 3, 3, {"a", "b"}, 0}, -1, "found part 3 of 3 in it"},
         {{3, 3, 2, 4, 3, {"c"}, 16}, -1, "found part 3 of 4 in it"},
         {{3, 3, 2, 3, 3, {"b"}, 16}, -1, "found twice"},
@@ -1105,16 +1110,26 @@ TEST(a_split_file_with_a_wrong_part_is_refused_and_the_part_is_named) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         gguf *g = NULL;
         pl_error e;
-        assert_int_not_equal(open_split(cases[i].other.file_no ? &cases[i].other : NULL, cases[i].missing, &g, &e), PL_OK);
+        assert_int_not_equal(
+            open_split(cases[i].other.file_no ? &cases[i].other : NULL, cases[i].missing, &g, &e),
+            PL_OK);
         assert_null(g);
-        if (!strstr(e.message, cases[i].says)) fail_msg("'%s' does not say '%s'", e.message, cases[i].says);
+        if (!strstr(e.message, cases[i].says))
+            fail_msg("'%s' does not say '%s'", e.message, cases[i].says);
     }
 }
 
 /* The first part's keys say what no split file is. */
 TEST(split_keys_that_cannot_be_are_refused) {
-    static const struct { const char *key; uint32_t type; uint64_t value; size_t size; const char *says; } cases[] = {
-        {"split.count", GGUF_U32, UINT32_MAX, 4, "'split.count': found 4294967295, expected 0 to 99999"},
+    static const struct {
+        const char *key;
+        uint32_t type;
+        uint64_t value;
+        size_t size;
+        const char *says;
+    } cases[] = {
+        {"split.count", GGUF_U32, UINT32_MAX, 4,
+         "'split.count': found 4294967295, expected 0 to 99999"},
         {"split.count", GGUF_I64, UINT64_MAX, 8, "'split.count': found -1"},
         {"split.count", GGUF_F32, 0x40000000, 4, "'split.count': found an f32"},
         {"split.count", GGUF_U32, 99999, 4, "-00001-of-99999.gguf"}, /* its name says otherwise */
@@ -1137,7 +1152,8 @@ TEST(split_keys_that_cannot_be_are_refused) {
         if (gguf_write(w, path, &e) != PL_OK) fail_msg("%s", e.message);
         gguf_writer_free(w);
         assert_int_equal(gguf_open(path, &mapped, &g, &e), PL_ERR_FORMAT);
-        if (!strstr(e.message, cases[i].says)) fail_msg("'%s' does not say '%s'", e.message, cases[i].says);
+        if (!strstr(e.message, cases[i].says))
+            fail_msg("'%s' does not say '%s'", e.message, cases[i].says);
     }
 }
 

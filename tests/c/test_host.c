@@ -1,5 +1,6 @@
-/* test_host.c: the public C API as a host uses it: what jobs say is what a generation alone says, callbacks come inside the
- * poll, values outlive what they came from, other threads may let go of them, and a script takes part. */
+/* test_host.c: the public C API as a host uses it: what jobs say is what a generation alone says,
+ * callbacks come inside the poll, values outlive what they came from, other threads may let go of
+ * them, and a script takes part. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +26,13 @@ static const char *model_path(void) {
     return path;
 }
 
-typedef struct { int32_t ids[MOST]; size_t n, last_after; bool done, stop_early, inside; char finish[16]; pl_cache *cache; } listener;
+typedef struct {
+    int32_t ids[MOST];
+    size_t n, last_after;
+    bool done, stop_early, inside;
+    char finish[16];
+    pl_cache *cache;
+} listener;
 
 static bool polling;
 
@@ -54,7 +61,8 @@ static pl_engine *new_engine(pl_model **m) {
     pl_error e;
     pl_engine *h = pl_engine_new(1, &e);
     assert_non_null(h);
-    if (pl_model_load(h, &(pl_load_options){sizeof(pl_load_options), .path = model_path()}, m, &e)) fail_msg("%s", e.message);
+    if (pl_model_load(h, &(pl_load_options){sizeof(pl_load_options), .path = model_path()}, m, &e))
+        fail_msg("%s", e.message);
     return h;
 }
 
@@ -71,13 +79,18 @@ static void poll_all(pl_engine *h) {
     while (poll_once(h, 1)) pl_wait(h, 100);
 }
 
-static pl_job *submit(pl_engine *h, pl_model *m, const pl_cache *cache, int32_t first, uint32_t most, float temperature, listener *l) {
+static pl_job *submit(pl_engine *h, pl_model *m, const pl_cache *cache, int32_t first,
+                      uint32_t most, float temperature, listener *l) {
     int32_t ids[5] = {first, 7, 11, 13, 17};
     pl_error e;
     pl_job *handle;
     *l = (listener){0};
-    if (pl_submit(h, m, &(pl_job_options){sizeof(pl_job_options), .cache = cache, .ids = ids, .n_ids = 5, .max_new_tokens = most,
-                  .temperature = temperature, .seed = (uint64_t)first, .on_token = hear, .on_done = done, .user = l}, &handle, &e))
+    if (pl_submit(h, m,
+                  &(pl_job_options){sizeof(pl_job_options), .cache = cache, .ids = ids, .n_ids = 5,
+                                    .max_new_tokens = most, .temperature = temperature,
+                                    .seed = (uint64_t)first, .on_token = hear, .on_done = done,
+                                    .user = l},
+                  &handle, &e))
         fail_msg("%s", e.message);
     return handle;
 }
@@ -86,13 +99,15 @@ static pl_job *submit(pl_engine *h, pl_model *m, const pl_cache *cache, int32_t 
 static void check_alone(const listener *l, int32_t first, uint32_t most, float temperature) {
     engine_options o = {.model = {.path = model_path(), .kv = KV_F16, .threads = 1}};
     int32_t ids[5] = {first, 7, 11, 13, 17};
-    generate_options go = {.input = ids, .n_input = 5, .max_new_tokens = most, .sampler = sampler_defaults()};
+    generate_options go = {
+        .input = ids, .n_input = 5, .max_new_tokens = most, .sampler = sampler_defaults()};
     engine *g;
     pl_error e;
     job *j;
     go.sampler.temperature = temperature;
     go.sampler.seed = (uint64_t)first;
-    if (engine_open(&o, &g, &e) || node_empty(engine_store(g), &go.cache, &e) || job_generate(g, &go, &j, &e) || job_run(j, &e))
+    if (engine_open(&o, &g, &e) || node_empty(engine_store(g), &go.cache, &e) ||
+        job_generate(g, &go, &j, &e) || job_run(j, &e))
         fail_msg("%s", e.message);
     assert_int_equal(job_result(j).n_tokens, l->n);
     assert_memory_equal(job_result(j).tokens, l->ids, l->n * sizeof *l->ids);
@@ -106,7 +121,8 @@ TEST(jobs_side_by_side_say_what_each_says_alone) {
     listener l[8];
     pl_model *m;
     pl_engine *h = new_engine(&m);
-    for (int i = 0; i < 8; i++) submit(h, m, NULL, 20 + i, 10 + 3 * (uint32_t)i, i % 2 ? 0.9f : 0, &l[i]);
+    for (int i = 0; i < 8; i++)
+        submit(h, m, NULL, 20 + i, 10 + 3 * (uint32_t)i, i % 2 ? 0.9f : 0, &l[i]);
     poll_all(h);
     for (int i = 0; i < 8; i++) {
         assert_true(l[i].done);
@@ -137,7 +153,8 @@ TEST(a_cancelled_job_keeps_what_it_said_and_leaves_the_others_alone) {
     assert_string_equal(l[2].finish, "callback");
     check_alone(&l[0], 40, 30, 0);
     check_alone(&l[1], 41, (uint32_t)l[1].n, 0);
-    /* The cancelled one's cache goes on where it was: the same tokens as if it had never stopped. */
+    /* The cancelled one's cache goes on where it was: the same tokens as if it had never
+     * stopped. */
     pl_cache *so_far = l[1].cache;
     size_t had = l[1].n, length = pl_cache_length(so_far);
     int32_t all[MOST], more[MOST];
@@ -145,8 +162,12 @@ TEST(a_cancelled_job_keeps_what_it_said_and_leaves_the_others_alone) {
     pl_job *handle;
     assert_int_equal(pl_cache_tokens(so_far, 5, had, all, &e), PL_OK);
     l[1] = (listener){0};
-    assert_int_equal(pl_submit(h, m, &(pl_job_options){sizeof(pl_job_options), .cache = so_far, .max_new_tokens = (uint32_t)(30 - had),
-                               .on_token = hear, .on_done = done, .user = &l[1]}, &handle, &e), PL_OK);
+    assert_int_equal(pl_submit(h, m,
+                               &(pl_job_options){sizeof(pl_job_options), .cache = so_far,
+                                                 .max_new_tokens = (uint32_t)(30 - had),
+                                                 .on_token = hear, .on_done = done, .user = &l[1]},
+                               &handle, &e),
+                     PL_OK);
     poll_all(h);
     memcpy(more, l[1].ids, l[1].n * sizeof *more);
     memcpy(all + had, more, l[1].n * sizeof *more);
@@ -193,7 +214,8 @@ TEST(other_threads_let_go_of_caches) {
     pthread_t threads[4];
     submit(h, m, NULL, 70, 8, 0, &l);
     poll_all(h);
-    for (int i = 0; i < 4; i++) assert_int_equal(pthread_create(&threads[i], NULL, let_go, pl_cache_retain(l.cache)), 0);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, let_go, pl_cache_retain(l.cache)), 0);
     pl_job *left = submit(h, m, l.cache, 71, 40, 0, &second);
     pl_cache_release(l.cache);
     for (int i = 0; i < 10; i++) poll_once(h, 0);
@@ -210,19 +232,37 @@ TEST(bad_options_are_refused_and_newer_hosts_are_understood) {
     pl_engine *h = new_engine(&m);
     pl_error e;
     pl_job *handle;
-    struct { pl_job_options known; uint64_t newer; } later = {{.size = sizeof later, .ids = (int32_t[]){5}, .n_ids = 1, .max_new_tokens = 1}, 0};
+    struct {
+        pl_job_options known;
+        uint64_t newer;
+    } later = {{.size = sizeof later, .ids = (int32_t[]){5}, .n_ids = 1, .max_new_tokens = 1}, 0};
     assert_int_equal(pl_submit(h, m, &later.known, &handle, &e), PL_OK);
     pl_job_release(handle);
     later.newer = 1;
     assert_int_equal(pl_submit(h, m, &later.known, &handle, &e), PL_ERR_UNSUPPORTED);
-    struct { uint32_t size; const pl_cache *cache; const char *text; size_t bytes; } earlier = {sizeof earlier, NULL, "", 0};
-    assert_int_equal(pl_submit(h, m, (const pl_job_options *)(const void *)&earlier, &handle, &e), PL_ERR_ARGUMENT); /* no stop, no input */
+    struct {
+        uint32_t size;
+        const pl_cache *cache;
+        const char *text;
+        size_t bytes;
+    } earlier = {sizeof earlier, NULL, "", 0};
+    assert_int_equal(pl_submit(h, m, (const pl_job_options *)(const void *)&earlier, &handle, &e),
+                     PL_ERR_ARGUMENT); /* no stop, no input */
     assert_int_equal(pl_submit(h, m, &(pl_job_options){0}, &handle, &e), PL_ERR_ARGUMENT);
-    assert_int_equal(pl_submit(h, m, &(pl_job_options){sizeof(pl_job_options), .ids = (int32_t[]){V}, .n_ids = 1, .max_new_tokens = 1},
-                               &handle, &e), PL_ERR_ARGUMENT);
+    assert_int_equal(pl_submit(h, m,
+                               &(pl_job_options){sizeof(pl_job_options), .ids = (int32_t[]){V},
+                                                 .n_ids = 1, .max_new_tokens = 1},
+                               &handle, &e),
+                     PL_ERR_ARGUMENT);
     assert_non_null(strstr(e.message, "320"));
-    assert_int_equal(pl_model_load(h, &(pl_load_options){sizeof(pl_load_options), .path = "/nowhere/at.gguf"}, &none, &e), PL_ERR_IO);
-    assert_int_equal(pl_model_load(h, &(pl_load_options){sizeof(pl_load_options), .path = model_path(), .kv_type = "f8"}, &none, &e),
+    assert_int_equal(
+        pl_model_load(h, &(pl_load_options){sizeof(pl_load_options), .path = "/nowhere/at.gguf"},
+                      &none, &e),
+        PL_ERR_IO);
+    assert_int_equal(pl_model_load(h,
+                                   &(pl_load_options){sizeof(pl_load_options), .path = model_path(),
+                                                      .kv_type = "f8"},
+                                   &none, &e),
                      PL_ERR_ARGUMENT);
     assert_non_null(strstr(e.message, "f8"));
     pl_model_release(m);
@@ -240,13 +280,25 @@ TEST(a_loading_that_does_not_block) {
     pl_engine *h = pl_engine_new(1, &e);
     pl_loading *l;
     pl_model *m = NULL;
-    assert_int_equal(pl_model_load_begin(h, &(pl_load_options){sizeof(pl_load_options), .path = model_path()}, &l, &e), PL_OK);
-    while (!pl_loading_done(l)) assert_true(pl_loading_progress(l) >= 0 && pl_loading_progress(l) <= 1);
+    assert_int_equal(
+        pl_model_load_begin(h, &(pl_load_options){sizeof(pl_load_options), .path = model_path()},
+                            &l, &e),
+        PL_OK);
+    while (!pl_loading_done(l))
+        assert_true(pl_loading_progress(l) >= 0 && pl_loading_progress(l) <= 1);
     assert_int_equal(pl_loading_end(l, &m, &e), PL_OK);
     pl_model_release(m);
-    assert_int_equal(pl_model_load_begin(h, &(pl_load_options){sizeof(pl_load_options), .path = model_path(), .progress = refuse}, &l, &e), PL_OK);
+    assert_int_equal(
+        pl_model_load_begin(
+            h,
+            &(pl_load_options){sizeof(pl_load_options), .path = model_path(), .progress = refuse},
+            &l, &e),
+        PL_OK);
     assert_int_equal(pl_loading_end(l, &m, &e), PL_ERR_CANCELLED);
-    assert_int_equal(pl_model_load_begin(h, &(pl_load_options){sizeof(pl_load_options), .path = "/nowhere"}, &l, &e), PL_OK);
+    assert_int_equal(
+        pl_model_load_begin(h, &(pl_load_options){sizeof(pl_load_options), .path = "/nowhere"}, &l,
+                            &e),
+        PL_OK);
     assert_int_equal(pl_loading_end(l, NULL, &e), PL_ERR_IO);
     pl_engine_free(h);
     assert_int_equal(mem_live(), live);
@@ -270,7 +322,8 @@ TEST(a_script_and_its_host_share_models_caches_and_the_poll) {
     lua_setglobal(L, "model");
     submit(h, m, NULL, 80, 20, 0, &l);
     run(L, "core = require 'perilune.core'\n"
-           "task = core.spawn(function() tokens, cache = model:generate{input_ids = {80, 7, 11, 13, 17}, max_new_tokens = 20} end)");
+           "task = core.spawn(function() tokens, cache = model:generate{input_ids = {80, 7, 11, "
+           "13, 17}, max_new_tokens = 20} end)");
     assert_int_equal(poll_once(h, 0), 2);
     poll_all(h);
     run(L, "assert(task.status == 'done') assert(#tokens == 20)");
@@ -305,7 +358,8 @@ TEST(a_script_and_its_host_share_models_caches_and_the_poll) {
     pl_cache_release(l.cache);
     pl_engine_free(h);
     pl_job_release(left);
-    run(L, "again = model:generate{input_ids = {80, 7, 11, 13, 17}, max_new_tokens = 20} assert(again[20] == tokens[20])");
+    run(L, "again = model:generate{input_ids = {80, 7, 11, 13, 17}, max_new_tokens = 20} "
+           "assert(again[20] == tokens[20])");
     lua_close(L);
     assert_int_equal(mem_live(), live);
 }
@@ -317,14 +371,14 @@ static void *use_state(void *path) {
     lua_setglobal(L, "core");
     lua_pushstring(L, path);
     lua_setglobal(L, "path");
-    int rc = luaL_dostring(L,
-        "local model = assert(core.load(path, {threads = 2}))\n"
-        "local out = {}\n"
-        "local tasks = {}\n"
-        "for i = 1, 4 do tasks[i] = core.spawn(function()\n"
-        "  out[i] = table.concat(model:generate{input = 'the cat ' .. i, max_new_tokens = 12, temperature = 0.8, seed = i}, ' ') end) end\n"
-        "while core.poll(1) > 0 do end\n"
-        "return table.concat(out, '|')");
+    int rc = luaL_dostring(L, "local model = assert(core.load(path, {threads = 2}))\n"
+                              "local out = {}\n"
+                              "local tasks = {}\n"
+                              "for i = 1, 4 do tasks[i] = core.spawn(function()\n"
+                              "  out[i] = table.concat(model:generate{input = 'the cat ' .. i, "
+                              "max_new_tokens = 12, temperature = 0.8, seed = i}, ' ') end) end\n"
+                              "while core.poll(1) > 0 do end\n"
+                              "return table.concat(out, '|')");
     char *text = rc ? NULL : strdup(lua_tostring(L, -1));
     if (rc) fprintf(stderr, "%s\n", lua_tostring(L, -1));
     lua_close(L);
@@ -337,7 +391,8 @@ TEST(states_on_several_threads_share_one_model) {
     char *text[STATES], path[4096];
     long live = mem_live();
     snprintf(path, sizeof path, "%s", model_path());
-    for (int i = 0; i < STATES; i++) assert_int_equal(pthread_create(&threads[i], NULL, use_state, path), 0);
+    for (int i = 0; i < STATES; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, use_state, path), 0);
     for (int i = 0; i < STATES; i++) pthread_join(threads[i], (void **)&text[i]);
     for (int i = 0; i < STATES; i++) {
         assert_non_null(text[i]);
@@ -348,9 +403,12 @@ TEST(states_on_several_threads_share_one_model) {
 
     pl_error e;
     model *a, *b, *c;
-    assert_int_equal(model_load(&(model_options){.path = path, .kv = KV_F16, .threads = 1}, &a, &e), PL_OK);
-    assert_int_equal(model_load(&(model_options){.path = path, .kv = KV_F16, .threads = 1}, &b, &e), PL_OK);
-    assert_int_equal(model_load(&(model_options){.path = path, .kv = KV_F32, .threads = 1}, &c, &e), PL_OK);
+    assert_int_equal(model_load(&(model_options){.path = path, .kv = KV_F16, .threads = 1}, &a, &e),
+                     PL_OK);
+    assert_int_equal(model_load(&(model_options){.path = path, .kv = KV_F16, .threads = 1}, &b, &e),
+                     PL_OK);
+    assert_int_equal(model_load(&(model_options){.path = path, .kv = KV_F32, .threads = 1}, &c, &e),
+                     PL_OK);
     assert_true(a == b && a != c);
     model_free(a);
     model_free(b);
@@ -370,8 +428,10 @@ TEST(the_example_of_a_host_runs) {
     output[n] = '\0';
     int status = pclose(f);
     if (!WIFEXITED(status) || WEXITSTATUS(status)) fail_msg("%s", output);
-    static const char *const answers[] = {"Mira   I sell swords", "Lys    I sell fish", "Oda    I sell coats", "longest poll"};
-    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) assert_non_null(strstr(output, answers[i]));
+    static const char *const answers[] = {"Mira   I sell swords", "Lys    I sell fish",
+                                          "Oda    I sell coats", "longest poll"};
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        assert_non_null(strstr(output, answers[i]));
 }
 
 int main(void) {

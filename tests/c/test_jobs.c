@@ -1,6 +1,7 @@
-/* test_jobs.c: many jobs of one engine at once, opened, run, paused, sent elsewhere, ended and interrupted in any order,
- * with a pool that fills up and allocations that fail: what each generation picked is what a sampler picks from logits that
- * a fresh cache computes, whoever ran beside it. */
+/* test_jobs.c: many jobs of one engine at once, opened, run, paused, sent elsewhere, ended and
+ * interrupted in any order, with a pool that fills up and allocations that fail: what each
+ * generation picked is what a sampler picks from logits that a fresh cache computes, whoever ran
+ * beside it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,13 +34,16 @@ typedef struct {
     size_t picks, evaluated, pool, memory, interrupts, elsewhere;
 } world;
 
-static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t first, size_t count, float *out) {
+static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t first, size_t count,
+                         float *out) {
     cache_node *node = tiny_cache(g, tokens, n);
     pl_error e;
     job *j;
-    assert_int_equal(job_evaluate(g, WANT_LOGITS, &(job_part){node, first, count}, 1, &j, &e), PL_OK);
+    assert_int_equal(job_evaluate(g, WANT_LOGITS, &(job_part){node, first, count}, 1, &j, &e),
+                     PL_OK);
     pl_code rc = job_run(j, &e);
-    if (rc == PL_ERR_CANCELLED) rc = job_run(j, &e); /* an interrupt is for whoever notices it first */
+    if (rc == PL_ERR_CANCELLED)
+        rc = job_run(j, &e); /* an interrupt is for whoever notices it first */
     assert_int_equal(rc, PL_OK);
     memcpy(out, job_row(j, 0), count * V * sizeof *out);
     job_close(j);
@@ -61,7 +65,8 @@ static void check_generation(world *w, const open_job *o) {
         from_scratch(w->fresh, list, n, o->picked_from - 1, n - o->picked_from, logits);
         assert_int_equal(sampler_new(&o->sampler, engine_model(w->g)->math, V, &s, &e), PL_OK);
         for (size_t i = o->picked_from; i < n; i++, w->picks++)
-            assert_int_equal(sampler_pick(s, logits + (i - o->picked_from) * V, list, i, i), list[i]);
+            assert_int_equal(sampler_pick(s, logits + (i - o->picked_from) * V, list, i, i),
+                             list[i]);
         sampler_free(s);
     }
     if (w->n_caches < CACHES && below(2)) w->caches[w->n_caches++] = cache;
@@ -102,7 +107,11 @@ static void open_one(world *w) {
         return;
     }
     tiny_tokens(&seed, input, n_input, V);
-    generate_options go = {.cache = cache, .input = input, .n_input = n_input, .max_new_tokens = below(20), .pause = below(2),
+    generate_options go = {.cache = cache,
+                           .input = input,
+                           .n_input = n_input,
+                           .max_new_tokens = below(20),
+                           .pause = below(2),
                            .logprobs = below(2)};
     if (below(2)) o->sampler.temperature = 0.9f, o->sampler.top_k = 30;
     if (below(3) == 0) o->sampler.frequency_penalty = 0.4f;
@@ -148,7 +157,8 @@ static void change_caches(world *w) {
         return;
     }
     tiny_tokens(&seed, ids, n, V);
-    pl_code rc = below(2) ? node_extend(from, ids, n, &out, &e) : node_truncate(from, below(node_length(from) + 1), &out, &e);
+    pl_code rc = below(2) ? node_extend(from, ids, n, &out, &e)
+                          : node_truncate(from, below(node_length(from) + 1), &out, &e);
     if (!rc) w->caches[w->n_caches++] = out;
 }
 
@@ -193,9 +203,12 @@ TEST(jobs_that_are_open_together_never_disturb_one_another) {
     }
     engine_close(w.g);
     engine_close(w.fresh);
-    print_message("%zu tokens picked, %zu rows compared; %zu times elsewhere, %zu interrupts; refused: %zu by the pool, %zu by "
-                  "memory\n", w.picks, w.evaluated, w.elsewhere, w.interrupts, w.pool, w.memory);
-    assert_true(w.picks > 5000 && w.evaluated > 5000 && w.elsewhere > 300 && w.interrupts > 300 && w.pool > 100 && w.memory > 100);
+    print_message("%zu tokens picked, %zu rows compared; %zu times elsewhere, %zu interrupts; "
+                  "refused: %zu by the pool, %zu by "
+                  "memory\n",
+                  w.picks, w.evaluated, w.elsewhere, w.interrupts, w.pool, w.memory);
+    assert_true(w.picks > 5000 && w.evaluated > 5000 && w.elsewhere > 300 && w.interrupts > 300 &&
+                w.pool > 100 && w.memory > 100);
 }
 
 static long live_before;
@@ -212,7 +225,8 @@ static int check_live(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(jobs_that_are_open_together_never_disturb_one_another, note_live, check_live),
+        cmocka_unit_test_setup_teardown(jobs_that_are_open_together_never_disturb_one_another,
+                                        note_live, check_live),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

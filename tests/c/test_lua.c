@@ -135,9 +135,11 @@ static const char everything[] =
     "local l, rng = more:logits(), perilune.rng(5)\n"
     "local mixed = (l - fork:logits() * 0.5):add(l, 0.1):top_k(40):top_p(0.9):temperature(0.8)\n"
     "local few = model:set '^a' | rng:subset(model:info().vocab_size, 0.5) & ~model:set {3}\n"
-    "mixed:mask {7}:bias(few, 1):penalties(more, {repeat_penalty = 2}):dry(more):logprobs():sample(rng)\n"
+    "mixed:mask {7}:bias(few, 1):penalties(more, {repeat_penalty = "
+    "2}):dry(more):logprobs():sample(rng)\n"
     "_ = (mixed:probs() - l:probs()):clamp(0):sum(), few:ids(), rng:fork():state()\n"
-    "local filter = perilune.sampler {temperature = 1, mirostat = 2, dry_multiplier = 1, banned_tokens = few, rng = rng}\n"
+    "local filter = perilune.sampler {temperature = 1, mirostat = 2, dry_multiplier = 1, "
+    "banned_tokens = few, rng = rng}\n"
     "filter:clone()(filter(more:logits(), more), more)\n"
     "local ok, message = more:save(file)\n"
     "if ok then model:restore(file) model:restore(file, {recompute = true}) end\n"
@@ -285,7 +287,8 @@ static void closing_the_state_gives_everything_back(void **state) {
         "kept = {l, l * 2, l:probs(), l:copy():top_k(3)}\n"
         "kept[2]:close()",
         "local l = assert(perilune.load(path, {threads = 1})):cache():extend 'a':logits()\n"
-        "setmetatable({}, {__gc = function() pcall(function() l = (l + l):top_k(2):probs() end) end})\n"
+        "setmetatable({}, {__gc = function() pcall(function() l = (l + l):top_k(2):probs() end) "
+        "end})\n"
         "filter = perilune.sampler {temperature = 1, top_k = 5} filter(l)",
         "perilune.load(path, {progress = function() error 'no' end})",
     };
@@ -344,7 +347,8 @@ static void ids_that_one_of_two_vocabularies_lacks_are_masked(void **state) {
     lua_State *L = new_state(small_model());
     lua_pushstring(L, tiny_model(&shape));
     lua_setglobal(L, "larger");
-    run(L, "local function logits(p) return assert(perilune.load(p, {threads = 1})):cache():extend {5, 6}:logits() end\n"
+    run(L, "local function logits(p) return assert(perilune.load(p, {threads = 1})):cache():extend "
+           "{5, 6}:logits() end\n"
            "local a, b = logits(path), logits(larger)\n"
            "assert(#a == 320 and #b == 400)\n"
            "for _, l in ipairs {a + b, b + a, a - b, b - a, b:copy():add(a, 0.5)} do\n"

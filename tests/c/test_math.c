@@ -572,16 +572,20 @@ static void test_gelu_and_geglu_are_the_tanh_form(void **unused) {
     EACH_TABLE (k)
         for (size_t s = 0; s < COUNT(sizes); s++) {
             size_t n = sizes[s];
-            float *gate = random_floats(n), *up = random_floats(n), *y = take(n * sizeof *y), *plain = take(n * sizeof *y);
+            float *gate = random_floats(n), *up = random_floats(n), *y = take(n * sizeof *y),
+                  *plain = take(n * sizeof *y);
             for (size_t i = 0; i < n; i++) gate[i] *= i % 3 ? 2.0f : 20.0f;
             k->gelu(gate, n, plain);
             k->geglu(gate, up, n, y);
             for (size_t i = 0; i < n; i++) {
                 double x = (double)gate[i], u = 0.79788456080286535588 * (x + 0.044715 * x * x * x);
-                /* 1/2 x (1 + tanh u), written so that nothing cancels; a rounding of u is one of 2 u in the exponent */
-                double want = x / (1 + exp(-2 * u)), bound = (10 + 8 * fabs(u)) * EPS * fabs(want) + 3e-37 * (1 + fabs(x));
+                /* 1/2 x (1 + tanh u), written so that nothing cancels; a rounding of u is one of 2
+                 * u in the exponent */
+                double want = x / (1 + exp(-2 * u)),
+                       bound = (10 + 8 * fabs(u)) * EPS * fabs(want) + 3e-37 * (1 + fabs(x));
                 check_near(k, "gelu", i, (double)plain[i], want, bound);
-                check_near(k, "geglu", i, (double)y[i], want * (double)up[i], (bound + EPS * fabs(want)) * fabs((double)up[i]) + 1e-37);
+                check_near(k, "geglu", i, (double)y[i], want * (double)up[i],
+                           (bound + EPS * fabs(want)) * fabs((double)up[i]) + 1e-37);
             }
             k->geglu(gate, up, n, up); /* in place: y may be either operand */
             check_bits(k, "geglu in place", up, y, n);
@@ -609,21 +613,24 @@ static void test_layer_norm_with_and_without_weights_and_in_place(void **unused)
     EACH_TABLE (k)
         for (size_t s = 0; s < COUNT(sizes); s++) {
             size_t n = sizes[s];
-            float *x = random_floats(n), *w = random_floats(n), *b = random_floats(n), *y = take(n * sizeof *y),
-                  *plain = take(n * sizeof *y);
+            float *x = random_floats(n), *w = random_floats(n), *b = random_floats(n),
+                  *y = take(n * sizeof *y), *plain = take(n * sizeof *y);
             double mean = 0, variance = 0, eps = (double)1e-5f, largest = 0;
             for (size_t i = 0; i < n; i++) x[i] += 2.0f; /* a mean that counts */
             for (size_t i = 0; i < n; i++) mean += (double)x[i] / (double)n;
-            for (size_t i = 0; i < n; i++) variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
+            for (size_t i = 0; i < n; i++)
+                variance += ((double)x[i] - mean) * ((double)x[i] - mean) / (double)n;
             for (size_t i = 0; i < n; i++) largest = fmax(largest, fabs((double)x[i]));
             k->layer_norm(x, w, b, n, 1e-5f, y);
             k->layer_norm(x, NULL, NULL, n, 1e-5f, plain);
             for (size_t i = 0; i < n; i++) {
                 double want = ((double)x[i] - mean) / sqrt(variance + eps);
-                double bound = ((double)n / 16 + 20) * EPS * (fabs(want) + largest / sqrt(variance + eps));
+                double bound = ((double)n / 16 + 20) * EPS *
+                               (fabs(want) + largest / sqrt(variance + eps));
                 check_near(k, "layer_norm without weights", i, (double)plain[i], want, bound);
                 check_near(k, "layer_norm", i, (double)y[i], want * (double)w[i] + (double)b[i],
-                           (bound + 2 * EPS) * (1 + fabs((double)w[i])) + 2 * EPS * fabs((double)b[i]));
+                           (bound + 2 * EPS) * (1 + fabs((double)w[i])) +
+                               2 * EPS * fabs((double)b[i]));
             }
             k->layer_norm(x, w, b, n, 1e-5f, x);
             check_bits(k, "layer_norm in place", x, y, n);
@@ -646,7 +653,8 @@ static void test_scale_and_softcap(void **unused) {
             for (size_t i = 0; i < n; i++) y[i] = x[i] *= i % 2 ? 100.0f : 3.0f;
             k->softcap(y, n, 30.0f);
             for (size_t i = 0; i < n; i++)
-                check_near(k, "softcap", i, (double)y[i], 30 * tanh((double)x[i] / 30), 30 * 4 * EPS);
+                check_near(k, "softcap", i, (double)y[i], 30 * tanh((double)x[i] / 30),
+                           30 * 4 * EPS);
             free(x);
             free(y);
         }
@@ -735,7 +743,8 @@ static void test_max_and_sum_exp_over_a_vocabulary(void **unused) {
 
 /* ---- the cache ---- */
 
-/* Where item i of a slot lies in a head of d at p, transposed (keys) or not (values), and its scale. */
+/* Where item i of a slot lies in a head of d at p, transposed (keys) or not (values), and its
+ * scale. */
 static size_t item_at(size_t d, size_t i, size_t slot, bool transposed) {
     return transposed ? i * 32 + slot : slot * d + i;
 }
@@ -747,7 +756,8 @@ static uint16_t *scale_at(uint8_t *p, size_t d, size_t i, size_t slot) {
 static void expect_q8_0(uint8_t *p, const float *x, size_t d, size_t slot, bool transposed) {
     for (size_t i = 0; i < d; i++) {
         float amax = 0;
-        for (size_t j = i / 32 * 32; j < d && j < i / 32 * 32 + 32; j++) amax = fmaxf(amax, fabsf(x[j]));
+        for (size_t j = i / 32 * 32; j < d && j < i / 32 * 32 + 32; j++)
+            amax = fmaxf(amax, fabsf(x[j]));
         uint16_t half = float_to_half(amax / 127);
         double scale = (double)half_to_float(half), q = 0;
         if (isinf(scale)) half = 0x7e00;
@@ -764,7 +774,8 @@ static void test_kv_store_rounds_as_documented_into_the_documented_place(void **
     EACH_TABLE (k)
         for (int type = KV_F32; type < KV_TYPES; type++) {
             size_t e = kv_type_bytes((kv_type)type);
-            size_t k_bytes = kv_head_bytes((kv_type)type, 50), v_bytes = kv_head_bytes((kv_type)type, 37);
+            size_t k_bytes = kv_head_bytes((kv_type)type, 50),
+                   v_bytes = kv_head_bytes((kv_type)type, 37);
             a.type = (kv_type)type;
             a.v_offset = (64 + 2 * k_bytes + 63) & ~(size_t)63;
             size_t bytes = a.v_offset + 2 * v_bytes;
@@ -784,14 +795,16 @@ static void test_kv_store_rounds_as_documented_into_the_documented_place(void **
                     if (i < 100) k_row[i] = f;
                     else v_row[i - 100] = f;
                     if (type == KV_Q8_0) continue;
-                    size_t at = i < 100 ? a.k_offset + i / 50 * k_bytes + item_at(50, i % 50, slot, true) * e
+                    size_t at = i < 100 ? a.k_offset + i / 50 * k_bytes +
+                                              item_at(50, i % 50, slot, true) * e
                                         : a.v_offset + (i - 100) / 37 * v_bytes +
                                               item_at(37, (i - 100) % 37, slot, false) * e;
                     uint16_t half = float_to_half(f);
                     memcpy(expect + at, type == KV_F32 ? (void *)&f : (void *)&half, e);
                 }
                 if (type == KV_Q8_0 && slot % 2) /* not only the ends of the range */
-                    for (size_t i = 0; i < 174; i++) *(i < 100 ? &k_row[i] : &v_row[i - 100]) = random_float();
+                    for (size_t i = 0; i < 174; i++)
+                        *(i < 100 ? &k_row[i] : &v_row[i - 100]) = random_float();
                 for (size_t h = 0; h < 2 && type == KV_Q8_0; h++) {
                     expect_q8_0(expect + a.k_offset + h * k_bytes, k_row + h * 50, 50, slot, true);
                     expect_q8_0(expect + a.v_offset + h * v_bytes, v_row + h * 37, 37, slot, false);
@@ -946,8 +959,8 @@ static void check_attention(const kernels *k, const sequence *s, size_t pos, siz
 
 /* Attention of rows at pos[0..n_rows) over all heads. Blocks that no row sees are not in the table
  * at all. */
-static void attend(const kernels *k, const sequence *s, const uint32_t *pos, size_t n_rows, bool forked,
-                   const float *q, float *out) {
+static void attend(const kernels *k, const sequence *s, const uint32_t *pos, size_t n_rows,
+                   bool forked, const float *q, float *out) {
     const attention_shape *a = &s->a;
     size_t scratch_bytes = attention_scratch(a), first = 0, last = pos[n_rows - 1] / 32;
     if (a->window && pos[0] + 1 > a->window) first = (pos[0] + 1 - a->window) / 32;
@@ -962,8 +975,10 @@ static void attend(const kernels *k, const sequence *s, const uint32_t *pos, siz
     void *scratch = take_aligned(scratch_bytes);
     attention_row rows[ATTENTION_ROWS];
     for (size_t r = 0; r < n_rows; r++)
-        rows[r] = (attention_row){blocks, pos[r], q + r * a->n_head * a->d_k, out + r * a->n_head * a->d_v};
-    /* Some rows are of a sequence that shares this one's beginning, up to a block; the rest are copies. */
+        rows[r] = (attention_row){blocks, pos[r], q + r * a->n_head * a->d_k,
+                                  out + r * a->n_head * a->d_v};
+    /* Some rows are of a sequence that shares this one's beginning, up to a block; the rest are
+     * copies. */
     const uint8_t **fork = take((last + 1) * sizeof *fork);
     size_t shared = random_below(last + 2), bytes = s->block_bytes;
     for (size_t i = 0; i <= last; i++) {
@@ -1154,7 +1169,8 @@ static void test_attention_with_extreme_scores_and_queries_that_are_not_finite(v
             q[0] = q[2] = 1000;
             q[1] = q[3] = 0;
             attend(k, &s, pos, 2, false, q, out);
-            float value[] = {(float)stored(&s, 20, 0, 0, false), (float)stored(&s, 20, 0, 1, false)};
+            float value[] = {(float)stored(&s, 20, 0, 0, false),
+                             (float)stored(&s, 20, 0, 1, false)};
             for (size_t i = 0; i < 4; i++) assert_true(out[i] == value[i % 2]);
             static const float bad[] = {NAN, INFINITY, -INFINITY, FLT_MAX};
             for (size_t b = 0; b < COUNT(bad); b++) { /* one row is spoilt, its neighbour is not */

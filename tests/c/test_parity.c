@@ -1,6 +1,6 @@
-/* test_parity.c: the logits of the parity models against llama.cpp's (shared test data), processed in one prefill, token by
- * token and in chunks of 7, on every kernel table that runs here; and the same three ways on the suite's own models: the
- * bits must be the same. */
+/* test_parity.c: the logits of the parity models against llama.cpp's (shared test data), processed
+ * in one prefill, token by token and in chunks of 7, on every kernel table that runs here; and the
+ * same three ways on the suite's own models: the bits must be the same. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,8 @@ static void check_case(const char *folder, const parity_case *c, const char *isa
 }
 
 /* Calls f for each model of the manifest that is supported, and each table. */
-static void each_case(const char *folder, void (*f)(const char *folder, const parity_case *c, const char *isa)) {
+static void each_case(const char *folder,
+                      void (*f)(const char *folder, const parity_case *c, const char *isa)) {
     char path[4096];
     size_t n_cases = 0;
     snprintf(path, sizeof path, "%s/manifest.json", folder);
@@ -51,19 +52,23 @@ TEST(logits_match_llama_cpp_in_one_prefill_token_by_token_and_in_chunks) {
 
 static bool whole_groups(const model *m) {
     for (uint32_t i = 0; i < m->hp.n_layer; i++)
-        if (m->layers[i].attention.d_k % KV_GROUP || m->layers[i].attention.d_v % KV_GROUP) return false;
+        if (m->layers[i].attention.d_k % KV_GROUP || m->layers[i].attention.d_v % KV_GROUP)
+            return false;
     return true;
 }
 
 static void check_q8_0_cache(const char *folder, const parity_case *c, const char *isa) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s.gguf", folder, c->name);
-    engine *half = open_engine(path, isa, KV_F16, 2, 0), *q8_0 = open_engine(path, isa, KV_Q8_0, 2, 0);
+    engine *half = open_engine(path, isa, KV_F16, 2, 0),
+           *q8_0 = open_engine(path, isa, KV_Q8_0, 2, 0);
     float *near = logits_in_chunks(half, c->tokens, c->n, c->n);
     /* A router may fall the other way. */
-    check_three_ways(q8_0, c->name, c->tokens, c->n, near, engine_model(half)->hp.n_expert ? 1e-2 : 1e-3);
+    check_three_ways(q8_0, c->name, c->tokens, c->n, near,
+                     engine_model(half)->hp.n_expert ? 1e-2 : 1e-3);
     if (whole_groups(engine_model(half)))
-        assert_true((double)engine_model(q8_0)->block_bytes <= 0.54 * (double)engine_model(half)->block_bytes);
+        assert_true((double)engine_model(q8_0)->block_bytes <=
+                    0.54 * (double)engine_model(half)->block_bytes);
     free(near);
     engine_close(half);
     engine_close(q8_0);
@@ -76,15 +81,18 @@ TEST(a_q8_0_cache_is_near_an_f16_one_and_half_its_size) {
 }
 
 TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
-    static const weight_type types[] = {TYPE_F32, TYPE_F16, TYPE_BF16, TYPE_Q8_0, TYPE_Q4_0, TYPE_Q4_1, TYPE_Q5_0, TYPE_Q5_1,
-                                        TYPE_Q2_K, TYPE_Q3_K, TYPE_Q4_K, TYPE_Q5_K, TYPE_Q6_K, TYPE_IQ4_NL, TYPE_IQ4_XS, TYPE_MXFP4};
+    static const weight_type types[] = {TYPE_F32,  TYPE_F16,    TYPE_BF16,   TYPE_Q8_0,
+                                        TYPE_Q4_0, TYPE_Q4_1,   TYPE_Q5_0,   TYPE_Q5_1,
+                                        TYPE_Q2_K, TYPE_Q3_K,   TYPE_Q4_K,   TYPE_Q5_K,
+                                        TYPE_Q6_K, TYPE_IQ4_NL, TYPE_IQ4_XS, TYPE_MXFP4};
     int32_t tokens[90];
     uint64_t seed = 5;
     for (size_t i = 0; i < 90; i++) tokens[i] = (int32_t)(tiny_random(&seed) % 320);
     for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
         tiny_shape shape = tiny_default();
         shape.type = types[t];
-        if (weight_format_of(types[t])->block == 256) { /* whole blocks, and a scalar table has its time */
+        if (weight_format_of(types[t])->block ==
+            256) { /* whole blocks, and a scalar table has its time */
             shape.n_embd = shape.n_ff = 256;
             shape.n_layer = 1;
         }
@@ -102,7 +110,11 @@ TEST(three_ways_and_any_number_of_threads_give_the_same_bits) {
                 if (first != all) free(all);
                 engine_close(g);
             }
-            engine_options o = {.model = {.path = path, .kv = KV_F16, .isa = kernels_at(i)->name, .threads = 2, .no_pack = true}};
+            engine_options o = {.model = {.path = path,
+                                          .kv = KV_F16,
+                                          .isa = kernels_at(i)->name,
+                                          .threads = 2,
+                                          .no_pack = true}};
             engine *unpacked;
             pl_error e;
             if (engine_open(&o, &unpacked, &e)) fail_msg("%s", e.message);

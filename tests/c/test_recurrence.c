@@ -1,5 +1,5 @@
-/* test_recurrence.c: the kernels of recurrent layers and of gates against double precision: one token's update of a
- * head's state, with and without a state before it, in place and elsewhere. */
+/* test_recurrence.c: the kernels of recurrent layers and of gates against double precision: one
+ * token's update of a head's state, with and without a state before it, in place and elsewhere. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -22,8 +22,10 @@ static double normal(void) {
 static void fill(float *x, size_t n, double size) {
     for (size_t i = 0; i < n; i++) x[i] = (float)(size * normal());
 }
-static void check_near(const kernels *k, const char *what, size_t i, double got, double want, double bound) {
-    if (!(fabs(got - want) <= bound)) fail_msg("%s, %s, %zu: %.9g, expected %.9g +- %.3g", k->name, what, i, got, want, bound);
+static void check_near(const kernels *k, const char *what, size_t i, double got, double want,
+                       double bound) {
+    if (!(fabs(got - want) <= bound))
+        fail_msg("%s, %s, %zu: %.9g, expected %.9g +- %.3g", k->name, what, i, got, want, bound);
 }
 
 TEST(gates_and_products_are_what_they_say) {
@@ -42,11 +44,13 @@ TEST(gates_and_products_are_what_they_say) {
             k->mul_add(out, y, g, n);
             for (size_t i = 0; i < n; i++) {
                 double product = (double)y[i] * (double)g[i];
-                check_near(k, "mul_add", i, (double)out[i], (double)x[i] + product, 2 * EPS * (fabs((double)x[i]) + fabs(product)));
+                check_near(k, "mul_add", i, (double)out[i], (double)x[i] + product,
+                           2 * EPS * (fabs((double)x[i]) + fabs(product)));
                 sum += (double)x[i] * (double)y[i];
                 size += fabs((double)x[i] * (double)y[i]);
             }
-            check_near(k, "dot", n, (double)k->dot(x, y, n), sum, ((double)n / 16 + 20) * EPS * size);
+            check_near(k, "dot", n, (double)k->dot(x, y, n), sum,
+                       ((double)n / 16 + 20) * EPS * size);
             memcpy(out, x, sizeof out);
             k->sigmoid_gate(g, n, out);
             for (size_t i = 0; i < n; i++) {
@@ -74,7 +78,8 @@ TEST(gates_and_products_are_what_they_say) {
 /* What both recurrences do to one state, in double. */
 typedef struct { double s[MOST], o[128], size[128]; } head_state;
 
-static void delta(head_state *d, size_t K, size_t V, const float *q, const float *k, const float *v, double decay, double beta) {
+static void delta(head_state *d, size_t K, size_t V, const float *q, const float *k, const float *v,
+                  double decay, double beta) {
     for (size_t i = 0; i < V; i++) {
         double held = 0;
         d->o[i] = d->size[i] = 0;
@@ -87,7 +92,8 @@ static void delta(head_state *d, size_t K, size_t V, const float *q, const float
     }
 }
 
-static void ssm(head_state *d, size_t K, size_t V, const float *x, const float *b, const float *c, double decay) {
+static void ssm(head_state *d, size_t K, size_t V, const float *x, const float *b, const float *c,
+                double decay) {
     for (size_t i = 0; i < V; i++) {
         d->o[i] = d->size[i] = 0;
         for (size_t j = 0; j < K; j++) {
@@ -98,7 +104,8 @@ static void ssm(head_state *d, size_t K, size_t V, const float *x, const float *
     }
 }
 
-/* Twenty tokens from an empty state: near double, and the same bits in place, from zeros, and from elsewhere. */
+/* Twenty tokens from an empty state: near double, and the same bits in place, from zeros, and from
+ * elsewhere. */
 static void check_recurrence(const kernels *k, size_t K, size_t V, bool is_delta) {
     static head_state d;
     static float place[MOST], from[MOST], to[MOST], a[128], b[128], v[128], o[128], again[128];
@@ -120,12 +127,15 @@ static void check_recurrence(const kernels *k, size_t K, size_t V, bool is_delta
         assert_memory_equal(place, to, K * V * sizeof *to);
         memcpy(from, to, K * V * sizeof *to);
         for (size_t i = 0; i < V; i++)
-            check_near(k, is_delta ? "delta_step" : "ssm_step", i, (double)o[i], d.o[i], 40 * (double)(K + 20) * EPS * (d.size[i] + 0.1));
+            check_near(k, is_delta ? "delta_step" : "ssm_step", i, (double)o[i], d.o[i],
+                       40 * (double)(K + 20) * EPS * (d.size[i] + 0.1));
     }
 }
 
 TEST(states_are_updated_as_defined) {
-    static const struct { size_t k, v; } sizes[] = {{16, 16}, {32, 128}, {20, 7}, {1, 1}, {7, 33}, {64, 64}, {17, 40}};
+    static const struct {
+        size_t k, v;
+    } sizes[] = {{16, 16}, {32, 128}, {20, 7}, {1, 1}, {7, 33}, {64, 64}, {17, 40}};
     const kernels *k;
     EACH_TABLE(k)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {

@@ -1,5 +1,6 @@
-/* test_sampler.c: every stage of the sampler against its definition, written down here once more in double precision and by
- * sorting everything: alone, behind a filter that left few, and in chains; what is drawn; the arithmetic of logits. */
+/* test_sampler.c: every stage of the sampler against its definition, written down here once more in
+ * double precision and by sorting everything: alone, behind a filter that left few, and in chains;
+ * what is drawn; the arithmetic of logits. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -121,7 +122,8 @@ static void define_typical(candidates *s, double mass) {
         if (near(sum, mass)) s->clear = false;
         n++;
     }
-    if (n < s->n && n > 0 && fabs(by_distance[n - 1].l - by_distance[n].l) < 1e-4) s->clear = false; /* a tie, but for rounding */
+    if (n < s->n && n > 0 && fabs(by_distance[n - 1].l - by_distance[n].l) < 1e-4)
+        s->clear = false; /* a tie, but for rounding */
     keep(s, kept);
 }
 
@@ -212,9 +214,12 @@ static float *random_row(size_t n) {
     return l;
 }
 
-static const kernels *some_kernels(size_t i) { return kernels_at(i % 4) ? kernels_at(i % 4) : kernels_at(0); }
+static const kernels *some_kernels(size_t i) {
+    return kernels_at(i % 4) ? kernels_at(i % 4) : kernels_at(0);
+}
 
-/* The row's probabilities are the candidates', to 1e-5; all others are masked; and the row knows what it says it knows. */
+/* The row's probabilities are the candidates', to 1e-5; all others are masked; and the row knows
+ * what it says it knows. */
 static void check_row(const logits_row *r, const candidates *s, const char *what) {
     static double p[MOST];
     double sum = 0, max = -INFINITY;
@@ -240,14 +245,29 @@ static void check_row(const logits_row *r, const candidates *s, const char *what
     }
 }
 
-typedef enum { TOP_K, TOP_P, MIN_P, TYPICAL, SIGMA, XTC, TEMPERATURE, DYNATEMP, MIROSTAT_1, MIROSTAT_2, FILTERS } filter;
-static const char *const filter_names[FILTERS] = {"top-k", "top-p", "min-p", "typical", "top-n-sigma", "XTC", "temperature",
-                                                  "dynamic temperature", "mirostat 1", "mirostat 2"};
+typedef enum {
+    TOP_K,
+    TOP_P,
+    MIN_P,
+    TYPICAL,
+    SIGMA,
+    XTC,
+    TEMPERATURE,
+    DYNATEMP,
+    MIROSTAT_1,
+    MIROSTAT_2,
+    FILTERS
+} filter;
+static const char *const filter_names[FILTERS] = {
+    "top-k",       "top-p",     "min-p",       "typical",
+    "top-n-sigma", "XTC",       "temperature", "dynamic temperature",
+    "mirostat 1",  "mirostat 2"};
 
 /* The same filter, with the same random numbers, by row.h and by its definition. */
 static void filter_both(filter f, logits_row *r, candidates *s) {
     static const float parts[] = {0.95f, 0.5f, 0.1f, 1e-4f, 0.999f, 1};
-    float part = parts[below(COUNT(parts))], t = (float)(0.2 + 2 * uniform()), range = (float)uniform(), x = (float)(3 * uniform());
+    float part = parts[below(COUNT(parts))], t = (float)(0.2 + 2 * uniform()),
+          range = (float)uniform(), x = (float)(3 * uniform());
     size_t k = 1 + below(below(2) ? 10 : r->n);
     double mu = 10 * uniform();
     switch (f) {
@@ -278,7 +298,9 @@ TEST(each_filter_leaves_what_its_definition_says) {
         candidates *s = read_row(l, n);
         logits_row r;
         row_open(&r, some_kernels(round / FILTERS), l, n, &scratch);
-        if (below(3) == 0) row_top_k(&r, 1 + n / 2), define_top_k(s, 1 + n / 2); /* behind another that left fewer */
+        if (below(3) == 0)
+            /* behind another that left fewer */
+            row_top_k(&r, 1 + n / 2), define_top_k(s, 1 + n / 2);
         filter_both(f, &r, s);
         if (!s->clear) continue;
         check_row(&r, s, filter_names[f]);
@@ -312,7 +334,8 @@ static void check_kept(const float *l, size_t n, const int32_t *ids, size_t m) {
     assert_int_equal(left, m);
     for (size_t i = 0; i < m; i++) assert_true(l[ids[i]] > -INFINITY);
 }
-#define CHECK_KEPT(...) check_kept(l, 5, (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / 4)
+#define CHECK_KEPT(...) \
+    check_kept(l, 5, (const int32_t[]){__VA_ARGS__}, sizeof((const int32_t[]){__VA_ARGS__}) / 4)
 
 TEST(filters_on_probabilities_that_add_up_in_the_head) {
     const double p[5] = {0.1, 0.4, 0.05, 0.25, 0.2}; /* entropy 1.4150 nats, 2.0414 bits */
@@ -333,7 +356,8 @@ TEST(filters_on_probabilities_that_add_up_in_the_head) {
     FRESH();
     row_min_p(&r, 0.3); /* 0.12 */
     CHECK_KEPT(1, 3, 4);
-    FRESH(); /* -log p: 2.303 0.916 2.996 1.386 1.609; from the entropy: 0.888 0.499 1.581 0.029 0.194 */
+    /* -log p: 2.303 0.916 2.996 1.386 1.609; from the entropy: 0.888 0.499 1.581 0.029 0.194 */
+    FRESH();
     assert_true(fabs(row_entropy(&r) - 1.41505) < 1e-4);
     row_typical(&r, 0.44);
     CHECK_KEPT(3, 4);
@@ -375,12 +399,15 @@ TEST(filters_on_probabilities_that_add_up_in_the_head) {
 TEST(penalties_touch_what_occurred_and_leave_masked_alone) {
     const int32_t tokens[] = {3, 0, 0, 1, 0, 4};
     float l[6] = {2, -2, 0.5f, -INFINITY, -1, FLT_MAX};
-    const double want[6] = {2 / 1.5 - 0.5 - 0.75, -2 * 1.5 - 0.75, 0.5, -INFINITY, -1 * 1.5 - 0.75, (double)FLT_MAX};
+    const double want[6] = {2 / 1.5 - 0.5 - 0.75, -2 * 1.5 - 0.75, 0.5, -INFINITY,
+                            -1 * 1.5 - 0.75,      (double)FLT_MAX};
     logits_row r;
     row_open(&r, kernels_best(), l, 6, &scratch);
     row_penalize(&r, tokens, 6, (row_penalties){1.5f, 0.5f, 0.25f});
-    for (size_t i = 0; i < 6; i++) assert_true((double)l[i] == want[i] || fabs((double)l[i] - want[i]) < 1e-6);
-    row_penalize(&r, (const int32_t[]){5, 3}, 2, (row_penalties){1e-30f, -FLT_MAX, -FLT_MAX}); /* too much for a float */
+    for (size_t i = 0; i < 6; i++)
+        assert_true((double)l[i] == want[i] || fabs((double)l[i] - want[i]) < 1e-6);
+    row_penalize(&r, (const int32_t[]){5, 3}, 2,
+                 (row_penalties){1e-30f, -FLT_MAX, -FLT_MAX}); /* too much for a float */
     assert_true(l[5] == FLT_MAX && l[3] == -INFINITY);
 }
 
@@ -392,16 +419,21 @@ TEST(dry_by_hand) {
     logits_row r;
     row_open(&r, kernels_best(), l, 10, &scratch);
     row_dry(&r, tokens, 11, &(row_dry_options){0.8f, 1.75f, 2, NULL});
-    for (size_t i = 0; i < 10; i++) assert_true(fabs((double)l[i] + (i == 7 || i == 8 ? 0.8 * 1.75 : 0)) < 1e-6);
+    for (size_t i = 0; i < 10; i++)
+        assert_true(fabs((double)l[i] + (i == 7 || i == 8 ? 0.8 * 1.75 : 0)) < 1e-6);
     memset(l, 0, sizeof l);
     row_dry(&r, tokens, 11, &(row_dry_options){0.8f, 1.75f, 4, NULL}); /* three are allowed */
     for (size_t i = 0; i < 10; i++) assert_true(fabsf(l[i]) <= 0);
-    row_dry(&r, tokens, 11, &(row_dry_options){0.8f, 1.75f, 1, &breakers}); /* b breaks: only c matches */
-    for (size_t i = 0; i < 10; i++) assert_true(fabs((double)l[i] + (i == 7 || i == 8 ? 0.8 : 0)) < 1e-6);
+    /* b breaks: only c matches */
+    row_dry(&r, tokens, 11, &(row_dry_options){0.8f, 1.75f, 1, &breakers});
+    for (size_t i = 0; i < 10; i++)
+        assert_true(fabs((double)l[i] + (i == 7 || i == 8 ? 0.8 : 0)) < 1e-6);
 }
 
-/* From the definition: for every earlier place, how many tokens before it equal those at the end. */
-static void define_dry(double *l, size_t n_vocab, const int32_t *tokens, size_t n, const row_dry_options *o) {
+/* From the definition: for every earlier place, how many tokens before it equal those at the
+ * end. */
+static void define_dry(double *l, size_t n_vocab, const int32_t *tokens, size_t n,
+                       const row_dry_options *o) {
     for (size_t id = 0; id < n_vocab; id++) {
         size_t longest = 0;
         for (size_t at = 1; at < n; at++) {
@@ -412,8 +444,10 @@ static void define_dry(double *l, size_t n_vocab, const int32_t *tokens, size_t 
                 m++;
             if (m > longest) longest = m;
         }
-        if (longest > 0 && longest >= o->allowed_length && !(o->breakers && bit_at(o->breakers, id)))
-            l[id] -= (double)o->multiplier * pow((double)o->base, (double)(longest - o->allowed_length));
+        if (longest > 0 && longest >= o->allowed_length &&
+            !(o->breakers && bit_at(o->breakers, id)))
+            l[id] -= (double)o->multiplier *
+                     pow((double)o->base, (double)(longest - o->allowed_length));
     }
 }
 
@@ -425,14 +459,16 @@ TEST(dry_matches_a_search_of_every_place) {
         float l[V];
         double want[V];
         uint64_t breakers[2] = {tiny_random(&seed) & tiny_random(&seed), 0};
-        row_dry_options o = {(float)uniform(), (float)(1 + uniform() / 10), 1 + below(5), below(2) ? breakers : NULL};
+        row_dry_options o = {(float)uniform(), (float)(1 + uniform() / 10), 1 + below(5),
+                             below(2) ? breakers : NULL};
         logits_row r;
         for (size_t i = 0; i < n; i++) tokens[i] = (int32_t)below(letters);
         for (size_t i = 0; i < V; i++) want[i] = (double)(l[i] = (float)uniform());
         row_open(&r, kernels_best(), l, V, &scratch);
         row_dry(&r, tokens, n, &o);
         define_dry(want, V, tokens, n, &o);
-        for (size_t i = 0; i < V; i++) assert_true(fabs((double)l[i] - want[i]) < 1e-4 * (1 + fabs(want[i])));
+        for (size_t i = 0; i < V; i++)
+            assert_true(fabs((double)l[i] - want[i]) < 1e-4 * (1 + fabs(want[i])));
         for (size_t i = 0; i < V; i++) assert_int_equal(scratch.counts[i], 0);
     }
 }
@@ -446,8 +482,8 @@ static sampler *open_sampler(const sampler_options *o, const kernels *math, size
     return s;
 }
 
-static void define_stage(stage_name name, const sampler_options *o, candidates *s, const int32_t *tokens, size_t n,
-                         uint64_t position) {
+static void define_stage(stage_name name, const sampler_options *o, candidates *s,
+                         const int32_t *tokens, size_t n, uint64_t position) {
     static double l[MOST];
     for (size_t i = 0; i < s->vocab; i++) l[i] = NAN;
     for (size_t i = 0; i < s->n; i++) l[s->c[i].id] = s->c[i].l;
@@ -462,14 +498,17 @@ static void define_stage(stage_name name, const sampler_options *o, candidates *
     case STAGE_PENALTIES:
         for (size_t id = 0; id < s->vocab; id++) {
             double count = 0;
-            for (size_t i = 0; i < n; i++) count += tokens[i] == (int32_t)id && n - i <= o->penalty_last_n;
+            for (size_t i = 0; i < n; i++)
+                count += tokens[i] == (int32_t)id && n - i <= o->penalty_last_n;
             if (count <= 0) continue;
-            l[id] = l[id] > 0 ? l[id] / (double)o->repetition_penalty : l[id] * (double)o->repetition_penalty;
+            l[id] = l[id] > 0 ? l[id] / (double)o->repetition_penalty
+                              : l[id] * (double)o->repetition_penalty;
             l[id] -= (double)o->presence_penalty + count * (double)o->frequency_penalty;
         }
         break;
     case STAGE_DRY: {
-        row_dry_options d = {o->dry_multiplier, o->dry_base, o->dry_allowed_length, o->dry_breakers};
+        row_dry_options d = {o->dry_multiplier, o->dry_base, o->dry_allowed_length,
+                             o->dry_breakers};
         size_t first = n > o->dry_last_n ? n - o->dry_last_n : 0;
         define_dry(l, s->vocab, tokens + first, n - first, &d);
         break;
@@ -480,11 +519,13 @@ static void define_stage(stage_name name, const sampler_options *o, candidates *
     case STAGE_TOP_P: define_top_p(s, (double)o->top_p); return;
     case STAGE_MIN_P: define_min_p(s, (double)o->min_p); return;
     case STAGE_XTC:
-        if (philox_uniform_of(o->seed, position, STREAM_XTC) < (double)o->xtc_probability) define_xtc(s, (double)o->xtc_threshold);
+        if (philox_uniform_of(o->seed, position, STREAM_XTC) < (double)o->xtc_probability)
+            define_xtc(s, (double)o->xtc_threshold);
         return;
     case STAGE_TEMPERATURE:
         if (o->dynatemp_range > 0)
-            define_dynatemp(s, (double)o->temperature, (double)o->dynatemp_range, (double)o->dynatemp_exponent);
+            define_dynatemp(s, (double)o->temperature, (double)o->dynatemp_range,
+                            (double)o->dynatemp_exponent);
         else
             define_temperature(s, (double)o->temperature);
         return;
@@ -526,8 +567,11 @@ TEST(chains_of_all_stages_leave_what_their_definitions_say) {
         if (below(3) == 0) o.typical_p = (float)(0.3 + 0.69 * uniform());
         if (below(3) == 0) o.top_n_sigma = (float)(0.5 + 2 * uniform());
         if (below(3) == 0) o.xtc_probability = 0.7f, o.xtc_threshold = 0.05f;
-        if (below(2)) o.repetition_penalty = 1.3f, o.presence_penalty = 0.2f, o.frequency_penalty = 0.1f, o.penalty_last_n = 9;
-        if (below(2)) o.dry_multiplier = 0.8f, o.dry_last_n = 30, o.dry_breakers = below(2) ? breakers : NULL;
+        if (below(2))
+            o.repetition_penalty = 1.3f, o.presence_penalty = 0.2f, o.frequency_penalty = 0.1f,
+            o.penalty_last_n = 9;
+        if (below(2))
+            o.dry_multiplier = 0.8f, o.dry_last_n = 30, o.dry_breakers = below(2) ? breakers : NULL;
         if (below(4) == 0) o.mirostat = (uint32_t)(1 + below(2)), o.mirostat_tau = 2;
         if (below(2)) o.bias = bias, o.n_bias = 2;
         if (below(2)) o.banned = banned, o.n_banned = 3;
@@ -561,7 +605,8 @@ TEST(temperature_zero_keeps_the_largest_after_bias_bans_and_penalties) {
     const int32_t banned[] = {1}, tokens[] = {2};
     sampler_options o = sampler_defaults();
     logits_row r;
-    o.banned = banned, o.n_banned = 1, o.presence_penalty = 2, o.top_k = 1, o.xtc_probability = 1, o.mirostat = 2;
+    o.banned = banned, o.n_banned = 1, o.presence_penalty = 2, o.top_k = 1, o.xtc_probability = 1,
+    o.mirostat = 2;
     sampler *s = open_sampler(&o, kernels_best(), 4);
     row_open(&r, kernels_best(), l, 4, sampler_scratch(s));
     sampler_apply(s, &r, tokens, 1, 1);
@@ -695,8 +740,10 @@ TEST(a_sampler_whose_memory_fails_leaves_none_behind) {
     const int32_t banned = 3;
     sampler_options o = sampler_defaults();
     pl_error e;
-    o.temperature = 1, o.top_k = 3, o.top_p = 0.9f, o.min_p = 0.1f, o.typical_p = 0.9f, o.top_n_sigma = 1;
-    o.xtc_probability = 0.5f, o.repetition_penalty = 2, o.dry_multiplier = 1, o.dry_breakers = breakers, o.mirostat = 2;
+    o.temperature = 1, o.top_k = 3, o.top_p = 0.9f, o.min_p = 0.1f, o.typical_p = 0.9f,
+    o.top_n_sigma = 1;
+    o.xtc_probability = 0.5f, o.repetition_penalty = 2, o.dry_multiplier = 1,
+    o.dry_breakers = breakers, o.mirostat = 2;
     o.bias = &bias, o.n_bias = 1, o.banned = &banned, o.n_banned = 1;
     for (long nth = 1, failed = 1; failed; nth++) {
         long live = mem_live();
@@ -719,33 +766,40 @@ TEST(a_sampler_whose_memory_fails_leaves_none_behind) {
 /* ---- arithmetic ---- */
 
 TEST(masked_stays_masked_and_all_else_finite) {
-    static const float values[] = {0, 1, -1, 1e-30f, FLT_MAX, -FLT_MAX, -INFINITY, 3.5f, -2e38f, 1e20f};
+    static const float values[] = {0,        1,         -1,   1e-30f, FLT_MAX,
+                                   -FLT_MAX, -INFINITY, 3.5f, -2e38f, 1e20f};
     static const float weights[] = {1, -1, 0, 0.5f, -3e38f, 1e30f, -0.0f};
     for (size_t t = 0; kernels_at(t); t++) {
         const kernels *k = kernels_at(t);
         for (size_t round = 0; round < 3000; round++) {
             size_t n = 1 + below(70);
             float x[71], y[71], z[71], w = weights[below(COUNT(weights))];
-            for (size_t i = 0; i < n; i++) x[i] = values[below(COUNT(values))], y[i] = values[below(COUNT(values))];
+            for (size_t i = 0; i < n; i++)
+                x[i] = values[below(COUNT(values))], y[i] = values[below(COUNT(values))];
             x[n] = y[n] = z[n] = 42; /* what lies behind is not touched */
             memcpy(z, x, sizeof z);
             k->logits_add(z, y, n, w);
             for (size_t i = 0; i < n; i++) {
-                double want = fmin(fmax((double)x[i] + (double)(w * y[i]), -(double)FLT_MAX), (double)FLT_MAX);
+                double want = fmin(fmax((double)x[i] + (double)(w * y[i]), -(double)FLT_MAX),
+                                   (double)FLT_MAX);
                 if (isinf(x[i]) || isinf(y[i])) assert_true(z[i] == -INFINITY);
                 else assert_true(isfinite(z[i]) && fabs((double)z[i] - want) <= 1e-6 * fabs(want));
             }
             memcpy(z, x, sizeof z);
             k->logits_scale(z, n, w);
             for (size_t i = 0; i < n; i++) {
-                double want = fmin(fmax((double)x[i] * (double)w, -(double)FLT_MAX), (double)FLT_MAX);
+                double want = fmin(fmax((double)x[i] * (double)w, -(double)FLT_MAX),
+                                   (double)FLT_MAX);
                 if (isinf(x[i])) assert_true(z[i] == -INFINITY);
-                else assert_true(isfinite(z[i]) && fabs((double)z[i] - want) <= 1e-6 * fabs(want) + 1e-40);
+                else
+                    assert_true(isfinite(z[i]) &&
+                                fabs((double)z[i] - want) <= 1e-6 * fabs(want) + 1e-40);
             }
             memcpy(z, x, sizeof z);
             k->logits_shift(z, n, 2, 1e-8f, 0.25f);
             for (size_t i = 0; i < n; i++) {
-                double want = fmin(fmax(((double)x[i] - 2 - 1e-8) * 4, -(double)FLT_MAX), (double)FLT_MAX);
+                double want = fmin(fmax(((double)x[i] - 2 - 1e-8) * 4, -(double)FLT_MAX),
+                                   (double)FLT_MAX);
                 if (isinf(x[i])) assert_true(z[i] == -INFINITY);
                 else assert_true(isfinite(z[i]) && fabs((double)z[i] - want) <= 1e-6 * fabs(want));
             }
@@ -756,7 +810,9 @@ TEST(masked_stays_masked_and_all_else_finite) {
             for (size_t i = 0; i < n; i++) assert_true(z[i] == -INFINITY);
             for (size_t i = 0; i < n; i++) x[i] = (float)(-50 * uniform());
             k->exp(x, n, -1, z);
-            for (size_t i = 0; i < n; i++) assert_true(fabs((double)z[i] - exp((double)x[i] + 1)) <= 4e-7 * exp((double)x[i] + 1));
+            for (size_t i = 0; i < n; i++)
+                assert_true(fabs((double)z[i] - exp((double)x[i] + 1)) <=
+                            4e-7 * exp((double)x[i] + 1));
             assert_true(x[n] == 42 && y[n] == 42 && z[n] == 42);
         }
         float nothing[3] = {NAN, INFINITY, 1}, one[3] = {1, -FLT_MAX, NAN};
@@ -776,7 +832,8 @@ TEST(divergence_and_entropy_match_float64) {
         if (below(2))
             for (size_t i = 0; i < n; i++) m[i] = m[i] > -INFINITY ? m[i] : 0; /* without holes */
         double max_l = (double)k->max(l, n), max_m = (double)k->max(m, n);
-        for (size_t i = 0; i < n; i++) zl += exp((double)l[i] - max_l), zm += exp((double)m[i] - max_m);
+        for (size_t i = 0; i < n; i++)
+            zl += exp((double)l[i] - max_l), zm += exp((double)m[i] - max_m);
         zl = max_l + log(zl), zm = max_m + log(zm);
         for (size_t i = 0; i < n; i++) {
             double p = exp((double)l[i] - zl);
@@ -796,10 +853,12 @@ TEST(divergence_and_entropy_match_float64) {
         logits_probs(k, l, n, p);
         assert_true(fabs(probs_sum(p, n, &negative) - 1) < 1e-6);
         assert_int_equal(negative, -1);
-        for (size_t i = 0; i < n; i++) assert_true(fabs((double)p[i] - exp((double)l[i] - zl)) < 1e-6);
+        for (size_t i = 0; i < n; i++)
+            assert_true(fabs((double)p[i] - exp((double)l[i] - zl)) < 1e-6);
     }
     float a[2] = {0, 0}, b[1] = {0};
-    assert_true(isinf(logits_kl(kernels_best(), a, 2, b, 1)) && logits_kl(kernels_best(), b, 1, a, 2) > 0);
+    assert_true(isinf(logits_kl(kernels_best(), a, 2, b, 1)) &&
+                logits_kl(kernels_best(), b, 1, a, 2) > 0);
 }
 
 TEST(few_that_are_known_are_drawn_from_as_all_are) {
@@ -825,7 +884,8 @@ TEST(sets_of_ids_are_kept_masked_and_biased) {
         uint64_t bits[5];
         logits_row r;
         memcpy(l, random_row(n), n * sizeof *l);
-        for (size_t w = 0; w < 5; w++) bits[w] = below(3) ? tiny_random(&seed) : below(2) ? 0 : ~(uint64_t)0;
+        for (size_t w = 0; w < 5; w++)
+            bits[w] = below(3) ? tiny_random(&seed) : below(2) ? 0 : ~(uint64_t)0;
         for (int way = 0; way < 3; way++) {
             memcpy(copy, l, n * sizeof *l);
             row_open(&r, kernels_best(), copy, n, &scratch);
@@ -834,7 +894,10 @@ TEST(sets_of_ids_are_kept_masked_and_biased) {
             if (way == 2) row_bias(&r, bits, 2);
             for (size_t i = 0; i < n; i++) {
                 bool in = bit_at(bits, i);
-                float want = way == 0 ? in ? -INFINITY : l[i] : way == 1 ? in ? l[i] : -INFINITY : in ? l[i] + 2 : l[i];
+                float want = way == 0   ? in ? -INFINITY : l[i]
+                               : way == 1 ? in ? l[i] : -INFINITY
+                             : in       ? l[i] + 2
+                                        : l[i];
                 assert_true(copy[i] == want);
             }
         }
@@ -854,7 +917,8 @@ TEST(generators_and_their_forks_are_uniform_and_independent) {
         assert_true(x >= 0 && x < 1);
         pairs[(size_t)(x * BINS)][(size_t)(y * BINS)]++;
     }
-    for (size_t i = 0; i < BINS * BINS; i++) sum += pow(pairs[i / BINS][i % BINS] - (double)N / (BINS * BINS), 2) * BINS * BINS / N;
+    for (size_t i = 0; i < BINS * BINS; i++)
+        sum += pow(pairs[i / BINS][i % BINS] - (double)N / (BINS * BINS), 2) * BINS * BINS / N;
     assert_true(sum < 255 + 5 * sqrt(2 * 255.0));
     rng copy = a;
     assert_true(rng_bits(&copy) == rng_bits(&a));
@@ -889,7 +953,8 @@ TEST(subsets_have_their_size_and_every_id_its_chance) {
         }
         assert_int_equal(count, M);
     }
-    for (size_t k = 0; k < V; k++) sum += pow(found[k] - (double)N * M / V, 2) / ((double)N * M / V * (1 - (double)M / V));
+    for (size_t k = 0; k < V; k++)
+        sum += pow(found[k] - (double)N * M / V, 2) / ((double)N * M / V * (1 - (double)M / V));
     assert_true(sum < V + 5 * sqrt(2.0 * V));
     uint64_t bits[3];
     rng_subset(&r, V, 0, bits);

@@ -1,5 +1,6 @@
-/* test_states.c: the states of recurrent layers as cache values see them: which are kept, what is run again where none is,
- * and that forks, rewinds and files give the bits that a fresh cache gives. Models with experts go the same way. */
+/* test_states.c: the states of recurrent layers as cache values see them: which are kept, what is
+ * run again where none is, and that forks, rewinds and files give the bits that a fresh cache
+ * gives. Models with experts go the same way. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +14,11 @@
 #define V 320
 #define N 300
 
-static const char *const hybrids[] = {"qwen35", "qwen35moe", "lfm2", "lfm2moe", "granitehybrid", "mixtral", "gpt-oss"};
-#define EACH_HYBRID(name) \
-    for (const char *const *h_ = hybrids, *name; h_ < hybrids + sizeof hybrids / sizeof *hybrids && (name = *h_) != NULL; h_++)
+static const char *const hybrids[] = {"qwen35",        "qwen35moe", "lfm2",   "lfm2moe",
+                                      "granitehybrid", "mixtral",   "gpt-oss"};
+#define EACH_HYBRID(name)                        \
+    for (const char *const *h_ = hybrids, *name; \
+         h_ < hybrids + sizeof hybrids / sizeof *hybrids && (name = *h_) != NULL; h_++)
 
 static uint64_t seed = 21;
 
@@ -43,7 +46,9 @@ static cache_node *extended(cache_node *n, const int32_t *ids, size_t count) {
 static void last_logits(engine *g, cache_node *n, float out[V]) {
     job *j;
     pl_error e;
-    if (job_evaluate(g, WANT_LOGITS, &(job_part){n, node_length(n) - 1, 1}, 1, &j, &e) || job_run(j, &e)) fail_msg("%s", e.message);
+    if (job_evaluate(g, WANT_LOGITS, &(job_part){n, node_length(n) - 1, 1}, 1, &j, &e) ||
+        job_run(j, &e))
+        fail_msg("%s", e.message);
     memcpy(out, job_row(j, 0), V * sizeof *out);
     job_close(j);
 }
@@ -51,11 +56,14 @@ static void last_logits(engine *g, cache_node *n, float out[V]) {
 static void process(engine *g, cache_node *n) {
     job *j;
     pl_error e;
-    if (job_evaluate(g, WANT_NOTHING, &(job_part){n, 0, 0}, 1, &j, &e) || job_run(j, &e)) fail_msg("%s", e.message);
+    if (job_evaluate(g, WANT_NOTHING, &(job_part){n, 0, 0}, 1, &j, &e) || job_run(j, &e))
+        fail_msg("%s", e.message);
     job_close(j);
 }
 
-static const pool_shelf *states_of(engine *g) { return &cache_store_pool(engine_store(g))->of[POOL_STATES]; }
+static const pool_shelf *states_of(engine *g) {
+    return &cache_store_pool(engine_store(g))->of[POOL_STATES];
+}
 
 TEST(a_rewind_to_every_position_of_300_tokens_says_the_same) {
     EACH_HYBRID(name) {
@@ -74,7 +82,8 @@ TEST(a_rewind_to_every_position_of_300_tokens_says_the_same) {
             last_logits(g, view, got);
             assert_memory_equal(got, want + (p - 1) * V, sizeof got);
             uint64_t again = engine_stats(g).rerun - before;
-            if (again > 2 * STATE_INTERVAL) fail_msg("%s: rewinding to %zu runs %zu rows again", name, p, (size_t)again);
+            if (again > 2 * STATE_INTERVAL)
+                fail_msg("%s: rewinding to %zu runs %zu rows again", name, p, (size_t)again);
             assert_true(engine_stats(g).tokens - tokens <= 1);
             if (p % 37 == 0) { /* another continuation */
                 int32_t two[2] = {list[p] ^ 1, list[p]}, ids[N + 2];
@@ -140,7 +149,8 @@ TEST(a_fork_copies_no_state_until_it_writes_and_64_forks_hold_64) {
     assert_int_equal(states_of(g)->n_used, 1);
     for (size_t i = 0; i < 64; i++) process(g, written[i]);
     assert_int_equal(states_of(g)->n_used, 1 + 64);
-    assert_int_equal(cache_store_pool(engine_store(g))->of[POOL_BLOCKS].n_used, blocks + 63); /* one goes in place */
+    /* one goes in place */
+    assert_int_equal(cache_store_pool(engine_store(g))->of[POOL_BLOCKS].n_used, blocks + 63);
     assert_int_equal(engine_stats(g).tokens, 200 + 64);
     assert_int_equal(engine_stats(g).rerun, 0);
     for (size_t i = 0; i < 64; i++) {
@@ -167,7 +177,8 @@ TEST(many_branches_of_a_rewound_cache_find_its_state_once) {
         branch[i] = extended(view, &i, 1);
         parts[i] = (job_part){branch[i], 150, 1};
     }
-    if (job_evaluate(g, WANT_LOGITS, parts, 30, &j, &e) || job_run(j, &e)) fail_msg("%s", e.message);
+    if (job_evaluate(g, WANT_LOGITS, parts, 30, &j, &e) || job_run(j, &e))
+        fail_msg("%s", e.message);
     assert_int_equal(engine_stats(g).rerun, 150);
     for (int32_t i = 0; i < 30; i++) {
         float want[V];
@@ -186,10 +197,12 @@ TEST(many_branches_of_a_rewound_cache_find_its_state_once) {
     engine_close(g);
 }
 
-/* Room for few states: those at multiples go first, then states are overwritten in place; what is said is the same. */
+/* Room for few states: those at multiples go first, then states are overwritten in place; what is
+ * said is the same. */
 TEST(without_room_for_states_the_interval_grows_and_the_answer_stays) {
     for (size_t room = 2; room < 12; room++) {
-        engine *g = tiny_engine_for(model_of("qwen35"), 12, room, 1), *fresh = tiny_engine(model_of("qwen35"), 0, 1);
+        engine *g = tiny_engine_for(model_of("qwen35"), 12, room, 1),
+               *fresh = tiny_engine(model_of("qwen35"), 0, 1);
         int32_t list[N];
         float got[V], *want;
         tiny_tokens(&seed, list, N, V);
@@ -219,7 +232,11 @@ TEST(a_restored_cache_goes_on_from_its_state) {
         float want[V], got[V];
         pl_error e;
         const char *path = temp_path(".cache");
-        cache_identity id = {.n_vocab = m->hp.n_vocab, .kv = "f16", .build = "test", .clear = model_clear_slots, .user = m};
+        cache_identity id = {.n_vocab = m->hp.n_vocab,
+                             .kv = "f16",
+                             .build = "test",
+                             .clear = model_clear_slots,
+                             .user = m};
         assert_int_equal(model_fingerprint(m, &id.weights, &e), PL_OK);
         tiny_tokens(&seed, list, N, V);
         cache_node *all = tiny_cache(g, list, N - 1), *back, *on = NULL, *view;

@@ -1,7 +1,9 @@
-/* test_steps.c: steps that compute while their owner goes on: whatever jobs and caches do meanwhile, what comes out is what a
- * fresh engine computes alone; who takes part in a step, what cancelling leaves, what a full pool and an interrupt do.
+/* test_steps.c: steps that compute while their owner goes on: whatever jobs and caches do
+ * meanwhile, what comes out is what a fresh engine computes alone; who takes part in a step, what
+ * cancelling leaves, what a full pool and an interrupt do.
  *
- * A step is kept under way by keeping the model's team busy (hold_begin): nothing here depends on how fast a step is. */
+ * A step is kept under way by keeping the model's team busy (hold_begin): nothing here depends on
+ * how fast a step is. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,15 +94,21 @@ static const char *small_model(uint32_t context, weight_type type) {
 }
 
 static engine *limited_engine(const char *path, size_t step_rows, size_t sequences) {
-    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = 1}, .step_rows = step_rows, .sequences = sequences};
+    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = 1},
+                        .step_rows = step_rows,
+                        .sequences = sequences};
     pl_error e;
     engine *g;
     if (engine_open(&o, &g, &e)) fail_msg("%s", e.message);
     return g;
 }
 
-static generate_options options(cache_node *cache, const int32_t *input, size_t n_input, size_t max_new) {
-    return (generate_options){.cache = cache, .input = input, .n_input = n_input, .max_new_tokens = max_new,
+static generate_options options(cache_node *cache, const int32_t *input, size_t n_input,
+                                size_t max_new) {
+    return (generate_options){.cache = cache,
+                              .input = input,
+                              .n_input = n_input,
+                              .max_new_tokens = max_new,
                               .sampler = sampler_defaults()};
 }
 
@@ -131,30 +139,37 @@ static job *open_behind(engine *g, const int32_t *tokens, size_t n, size_t max_n
 static size_t new_tokens(const job *j) { return job_result(j).n_tokens; }
 
 /* The job is done, with what another engine picks alone. */
-static void check_alone(engine *fresh, job *j, const int32_t *tokens, size_t n, size_t max_new, uint64_t draw) {
+static void check_alone(engine *fresh, job *j, const int32_t *tokens, size_t n, size_t max_new,
+                        uint64_t draw) {
     job *alone = open_behind(fresh, tokens, n, max_new, draw);
     pl_error e;
     assert_int_equal(job_run(alone, &e), PL_OK);
     assert_int_equal(job_state(j), JOB_DONE);
     assert_int_equal(new_tokens(j), new_tokens(alone));
     assert_int_equal(job_result(j).reason, job_result(alone).reason);
-    if (new_tokens(j)) assert_memory_equal(job_result(j).tokens, job_result(alone).tokens, new_tokens(j) * sizeof(int32_t));
+    if (new_tokens(j))
+        assert_memory_equal(job_result(j).tokens, job_result(alone).tokens,
+                            new_tokens(j) * sizeof(int32_t));
     job_close(alone);
 }
 
-static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t first, size_t count, float *out) {
+static void from_scratch(engine *g, const int32_t *tokens, size_t n, size_t first, size_t count,
+                         float *out) {
     cache_node *node = tiny_cache(g, tokens, n);
     job *j = open_evaluation(g, WANT_LOGITS, node, first, count);
     pl_error e;
     pl_code rc = job_run(j, &e);
-    if (rc == PL_ERR_CANCELLED) rc = job_run(j, &e); /* an interrupt is for whoever notices it first */
+    if (rc == PL_ERR_CANCELLED)
+        rc = job_run(j, &e); /* an interrupt is for whoever notices it first */
     assert_int_equal(rc, PL_OK);
     memcpy(out, job_row(j, 0), count * V * sizeof *out);
     job_close(j);
     node_release(node);
 }
 
-static size_t used_blocks(engine *g) { return cache_store_pool(engine_store(g))->of[POOL_BLOCKS].n_used; }
+static size_t used_blocks(engine *g) {
+    return cache_store_pool(engine_store(g))->of[POOL_BLOCKS].n_used;
+}
 
 static void check_nothing_left(engine *g) {
     assert_int_equal(cache_store_nodes(engine_store(g)), 0);
@@ -193,7 +208,8 @@ typedef struct {
     size_t n_jobs, n_caches;
     hold h;
     bool held;
-    size_t picks, evaluated, pool, memory, cancelled, interrupts, elsewhere, amid; /* changes while a step computes */
+    size_t picks, evaluated, pool, memory, cancelled, interrupts, elsewhere,
+        amid; /* changes while a step computes */
 } world;
 
 static void let_compute(world *w) {
@@ -216,7 +232,8 @@ static void check_generation(world *w, const open_job *o) {
         from_scratch(w->fresh, list, n, o->picked_from - 1, n - o->picked_from, logits);
         assert_int_equal(sampler_new(&o->sampler, engine_model(w->g)->math, V, &s, &e), PL_OK);
         for (size_t i = o->picked_from; i < n; i++, w->picks++)
-            assert_int_equal(sampler_pick(s, logits + (i - o->picked_from) * V, list, i, i), list[i]);
+            assert_int_equal(sampler_pick(s, logits + (i - o->picked_from) * V, list, i, i),
+                             list[i]);
         sampler_free(s);
     }
     if (w->n_caches < CACHES && below(2)) w->caches[w->n_caches++] = cache;
@@ -254,7 +271,8 @@ static void open_parts(world *w, open_job *o) {
         if (!n) break;
         o->parts[o->n_parts] = (job_part){node_retain(cache), first, 1 + below(n - first)};
     }
-    if (o->n_parts && !job_evaluate(w->g, WANT_LOGITS, o->parts, o->n_parts, &o->j, &e)) w->n_jobs++;
+    if (o->n_parts && !job_evaluate(w->g, WANT_LOGITS, o->parts, o->n_parts, &o->j, &e))
+        w->n_jobs++;
     else while (o->n_parts > 0) node_release(o->parts[--o->n_parts].node);
 }
 
@@ -322,7 +340,8 @@ static void change_caches(world *w) {
         return;
     }
     random_tokens(ids, n);
-    pl_code rc = below(2) ? node_extend(from, ids, n, &out, &e) : node_truncate(from, below(node_length(from) + 1), &out, &e);
+    pl_code rc = below(2) ? node_extend(from, ids, n, &out, &e)
+                          : node_truncate(from, below(node_length(from) + 1), &out, &e);
     if (!rc) w->caches[w->n_caches++] = out;
 }
 
@@ -378,7 +397,8 @@ static void run_out(world *w) {
         engine_wait(w->g, EVER);
         if (++polls > 20000) fail_msg("jobs do not come to an end");
     }
-    for (size_t i = 0; i < w->n_jobs; i++) assert_int_not_equal(job_state(w->jobs[i].j), JOB_RUNNING);
+    for (size_t i = 0; i < w->n_jobs; i++)
+        assert_int_not_equal(job_state(w->jobs[i].j), JOB_RUNNING);
 }
 
 static void do_something(world *w) {
@@ -433,11 +453,13 @@ TEST(whatever_happens_while_a_step_computes_every_token_is_what_it_is_alone) {
     }
     engine_close(w.g);
     engine_close(w.fresh);
-    print_message("%zu tokens picked, %zu rows compared; %zu changes amid a step, %zu times elsewhere, %zu interrupts; stuck: %zu "
-                  "by the pool, %zu by memory, %zu cancelled\n", w.picks, w.evaluated, w.amid, w.elsewhere, w.interrupts, w.pool,
-                  w.memory, w.cancelled);
-    assert_true(w.picks > 1000 && w.evaluated > 1000 && w.amid > 1000 && w.elsewhere > 300 && w.interrupts > 100 && w.pool > 50 &&
-                w.memory > 50 && w.cancelled > 50);
+    print_message("%zu tokens picked, %zu rows compared; %zu changes amid a step, %zu times "
+                  "elsewhere, %zu interrupts; stuck: %zu "
+                  "by the pool, %zu by memory, %zu cancelled\n",
+                  w.picks, w.evaluated, w.amid, w.elsewhere, w.interrupts, w.pool, w.memory,
+                  w.cancelled);
+    assert_true(w.picks > 1000 && w.evaluated > 1000 && w.amid > 1000 && w.elsewhere > 300 &&
+                w.interrupts > 100 && w.pool > 50 && w.memory > 50 && w.cancelled > 50);
 }
 
 /* ---- trouble ---- */
@@ -475,9 +497,11 @@ TEST(a_job_that_is_stuck_keeps_its_trouble_until_it_is_retried) {
 TEST(a_generation_that_starves_parks_while_others_go_on_and_then_is_stuck_with_what_it_has) {
     enum { FULL = 4 };
     const char *path = small_model(512, TYPE_F16);
-    engine *g = tiny_engine_for(path, FULL, 0, 1), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    engine *g = tiny_engine_for(path, FULL, 0, 1),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
     for (unsigned way = 0; way < 8; way++) {
-        bool pauses = way & 1, polled = way & 2, freed = way & 4; /* freed: before the other is stuck */
+        bool pauses = way & 1, polled = way & 2,
+             freed = way & 4; /* freed: before the other is stuck */
         int32_t a[40], b[60];
         pl_error e;
         random_tokens(a, 40);
@@ -529,7 +553,8 @@ TEST(a_generation_that_starves_parks_while_others_go_on_and_then_is_stuck_with_w
 TEST(every_step_decodes_every_sequence_beside_a_long_prompt) {
     enum { ROWS = 24, LONG = 400, MOST = 440 };
     const char *path = small_model(512, TYPE_Q8_0);
-    engine *g = limited_engine(path, ROWS, 0), *fresh = tiny_engine(small_model(512, TYPE_Q8_0), 0, 1);
+    engine *g = limited_engine(path, ROWS, 0),
+           *fresh = tiny_engine(small_model(512, TYPE_Q8_0), 0, 1);
     int32_t prompt[DECODERS][9], list[LONG];
     job *j[DECODERS], *late;
     size_t had[DECODERS], steps = 0;
@@ -569,7 +594,8 @@ TEST(prompts_of_one_priority_share_a_step_and_a_higher_priority_goes_first) {
     enum { ROWS = 16, N = 4, LONG = 150 };
     const char *path = small_model(512, TYPE_F16);
     for (size_t decoders = 0; decoders < 2; decoders++) {
-        engine *g = limited_engine(path, ROWS, 0), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+        engine *g = limited_engine(path, ROWS, 0),
+               *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
         int32_t list[N][LONG], one[2] = {5, 6};
         job *j[N], *decoder = decoders ? open_behind(g, one, 2, 400, 0) : NULL;
         for (size_t i = 0; i < N; i++) random_tokens(list[i], LONG);
@@ -583,7 +609,8 @@ TEST(prompts_of_one_priority_share_a_step_and_a_higher_priority_goes_first) {
                 least = done < least ? done : least;
                 most = done > most ? done : most;
             }
-            /* a part each, rounded up, of as many rows as there are; unless those are fewer than prompts */
+            /* a part each, rounded up, of as many rows as there are; unless those are fewer than
+             * prompts */
             assert_true(most > k && most - least <= 2 * (k + 1));
         }
         /* The last becomes the first. */
@@ -613,8 +640,14 @@ TEST(prompts_of_one_priority_share_a_step_and_a_higher_priority_goes_first) {
 }
 
 TEST(no_more_generations_take_part_than_the_limit_and_the_others_follow_in_order) {
-    enum { N = 9, LIMIT = 3, NEW = 5, FIRST = 7 }; /* FIRST has the highest priority, then come the others in order */
-    engine *g = limited_engine(small_model(512, TYPE_F16), 0, LIMIT), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    enum {
+        N = 9,
+        LIMIT = 3,
+        NEW = 5,
+        FIRST = 7
+    }; /* FIRST has the highest priority, then come the others in order */
+    engine *g = limited_engine(small_model(512, TYPE_F16), 0, LIMIT),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
     int32_t list[N][20];
     job *j[N];
     size_t begun = 0, order[N];
@@ -653,7 +686,8 @@ TEST(no_more_generations_take_part_than_the_limit_and_the_others_follow_in_order
 
 TEST(no_step_has_more_rows_than_the_limit_and_all_jobs_come_to_their_end) {
     enum { N = 12, MOST = 5, ROWS = 60, NEW = 6 };
-    engine *g = limited_engine(small_model(512, TYPE_F16), MOST, 0), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    engine *g = limited_engine(small_model(512, TYPE_F16), MOST, 0),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
     static float want[ROWS * V];
     int32_t list[N][ROWS];
     job *j[N], *all;
@@ -687,7 +721,8 @@ TEST(no_step_has_more_rows_than_the_limit_and_all_jobs_come_to_their_end) {
 
 TEST(a_job_that_is_closed_amid_a_step_leaves_no_block_and_the_others_tokens_as_they_are) {
     enum { N = 5, NEW = 12 };
-    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
     for (size_t round = 0; round < 24; round++) {
         int32_t list[N][200];
         size_t n[N], which = round % N, after = round / N, others = 0;
@@ -722,7 +757,8 @@ TEST(a_job_that_is_closed_amid_a_step_leaves_no_block_and_the_others_tokens_as_t
 
 TEST(a_prompt_that_is_cancelled_alone_abandons_its_step) {
     enum { LONG = 400, NEW = 4 };
-    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1), *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
     int32_t list[LONG];
     pl_error e;
     hold h;
@@ -821,7 +857,8 @@ TEST(an_interrupt_reaches_what_computes_in_every_engine_and_no_job_that_is_opene
             else while (engine_step(g[i])) {}
             size_t had = new_tokens(before[i]);
             assert_int_equal(job_state(before[i]), JOB_DONE);
-            assert_int_equal(job_result(before[i]).reason, had == NEW ? FINISH_LENGTH : FINISH_CANCELLED);
+            assert_int_equal(job_result(before[i]).reason,
+                             had == NEW ? FINISH_LENGTH : FINISH_CANCELLED);
             assert_int_equal(job_state(paused[i]), JOB_DONE);
             assert_int_equal(job_result(paused[i]).reason, FINISH_CANCELLED);
             assert_int_equal(job_state(after[i]), JOB_DONE);
@@ -878,7 +915,8 @@ TEST(an_engine_that_is_closed_amid_a_step_leaves_its_caches_and_nothing_else) {
 static double cpu_seconds(void) {
     struct rusage u;
     getrusage(RUSAGE_SELF, &u);
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+           1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
 }
 
 TEST(an_idle_engine_uses_no_cpu) {
@@ -907,7 +945,8 @@ TEST(an_idle_engine_uses_no_cpu) {
 TEST(the_same_tokens_behind_the_same_cache_are_computed_once_whoever_is_cancelled) {
     enum { BASE = 20, N = 150, NEW = 3, ASKERS = 3 };
     engine *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
-    for (size_t way = 0; way < 5; way++) { /* which of them is closed amid the first step, or none */
+    for (size_t way = 0; way < 5;
+         way++) { /* which of them is closed amid the first step, or none */
         for (size_t rows = 16; rows <= 512; rows *= 8) {
             engine *g = limited_engine(small_model(512, TYPE_F16), rows, 0);
             int32_t list[BASE + N];
@@ -981,7 +1020,8 @@ TEST(one_cache_that_several_look_at_is_computed_once_whoever_is_cancelled) {
 
 /* ---- attention over what sequences share ---- */
 
-static const size_t fork_at[] = {1, 2, 16, 31, 32, 33, 48, 63, 64, 65, 95, 96, 97, 127, 128, 129, 130, 159, 160, 161, 191, 192, 193, 199, 200};
+static const size_t fork_at[] = {1,   2,   16,  31,  32,  33,  48,  63,  64,  65,  95,  96, 97,
+                                 127, 128, 129, 130, 159, 160, 161, 191, 192, 193, 199, 200};
 #define FORKS (sizeof fork_at / sizeof *fork_at)
 #define PREFIX 200
 #define TURNS 3
@@ -1018,14 +1058,18 @@ static void check_forks(const char *path, const char *alone_path, kv_type kv, ui
             n[i] = next;
             parts[i] = (job_part){n[i], length, 1};
         }
-        if (job_evaluate(g, WANT_LOGITS, parts, N, &j, &e) || job_run(j, &e)) fail_msg("%s", e.message);
+        if (job_evaluate(g, WANT_LOGITS, parts, N, &j, &e) || job_run(j, &e))
+            fail_msg("%s", e.message);
         assert_int_equal(engine_stats(g).tokens - tokens, N);
         /* One more for branches that copy a block or a state. */
-        assert_in_range(engine_stats(g).steps - steps, 1, engine_model(g)->state_bytes && !turn ? FORKS : 2);
+        assert_in_range(engine_stats(g).steps - steps, 1,
+                        engine_model(g)->state_bytes && !turn ? FORKS : 2);
         for (size_t i = 0; i < N; i++) {
-            from_scratch(fresh, branch[i], fork_at[i / 2] + turn + 1, fork_at[i / 2] + turn, 1, want);
+            from_scratch(fresh, branch[i], fork_at[i / 2] + turn + 1, fork_at[i / 2] + turn, 1,
+                         want);
             if (memcmp(job_row(j, i), want, sizeof want))
-                fail_msg("%s: a branch at %zu differs at turn %zu", kv_type_name(kv), fork_at[i / 2], turn);
+                fail_msg("%s: a branch at %zu differs at turn %zu", kv_type_name(kv),
+                         fork_at[i / 2], turn);
         }
         job_close(j);
     }
@@ -1039,23 +1083,37 @@ static void check_forks(const char *path, const char *alone_path, kv_type kv, ui
 static const tiny_key wide_window[] = {{"attention.sliding_window", 'u', 40, NULL}, {0}};
 
 TEST(sequences_that_share_a_prefix_are_decoded_together_as_each_is_alone) {
-    static const struct { const char *hybrid, *arch; unsigned parts; uint32_t n_layer, n_head, n_head_kv; } models[] = {
-        {NULL, NULL, 0, 2, 4, 2}, {NULL, NULL, 0, 2, 4, 4}, {NULL, NULL, 0, 1, 16, 1},
-        {NULL, "gemma2", TINY_POST_NORMS, 2, 4, 2}, {"gpt-oss", NULL, 0, 0, 0, 0}, {"gemma4", NULL, 0, 0, 0, 0},
-        {"qwen35", NULL, 0, 0, 0, 0}, {"lfm2", NULL, 0, 0, 0, 0}, {"granitehybrid", NULL, 0, 0, 0, 0},
+    static const struct {
+        const char *hybrid, *arch;
+        unsigned parts;
+        uint32_t n_layer, n_head, n_head_kv;
+    } models[] = {
+        {NULL, NULL, 0, 2, 4, 2},
+        {NULL, NULL, 0, 2, 4, 4},
+        {NULL, NULL, 0, 1, 16, 1},
+        {NULL, "gemma2", TINY_POST_NORMS, 2, 4, 2},
+        {"gpt-oss", NULL, 0, 0, 0, 0},
+        {"gemma4", NULL, 0, 0, 0, 0},
+        {"qwen35", NULL, 0, 0, 0, 0},
+        {"lfm2", NULL, 0, 0, 0, 0},
+        {"granitehybrid", NULL, 0, 0, 0, 0},
     };
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         tiny_shape shape = models[i].hybrid ? tiny_hybrid(models[i].hybrid) : tiny_default();
         shape.context = PREFIX + TURNS;
         if (!models[i].hybrid) {
-            shape.arch = models[i].arch, shape.parts = models[i].parts, shape.n_layer = models[i].n_layer;
+            shape.arch = models[i].arch, shape.parts = models[i].parts,
+            shape.n_layer = models[i].n_layer;
             shape.n_head = models[i].n_head, shape.n_head_kv = models[i].n_head_kv;
             if (shape.arch) shape.keys = wide_window;
         }
         shape.type = TYPE_Q8_0;
         const char *path = tiny_model(&shape), *alone = tiny_model(&shape);
-        if (models[i].hybrid) check_forks(path, alone, (kv_type)(i % KV_TYPES), 1 + (uint32_t)(i % 2));
-        else for (int kv = 0; kv < KV_TYPES; kv++) check_forks(path, alone, (kv_type)kv, 1 + (uint32_t)(kv % 2));
+        if (models[i].hybrid)
+            check_forks(path, alone, (kv_type)(i % KV_TYPES), 1 + (uint32_t)(i % 2));
+        else
+            for (int kv = 0; kv < KV_TYPES; kv++)
+                check_forks(path, alone, (kv_type)kv, 1 + (uint32_t)(kv % 2));
     }
 }
 
@@ -1064,14 +1122,17 @@ int main(void) {
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, note_live, check_live)
         STEP_TEST(whatever_happens_while_a_step_computes_every_token_is_what_it_is_alone),
         STEP_TEST(a_job_that_is_stuck_keeps_its_trouble_until_it_is_retried),
-        STEP_TEST(a_generation_that_starves_parks_while_others_go_on_and_then_is_stuck_with_what_it_has),
+        STEP_TEST(
+            a_generation_that_starves_parks_while_others_go_on_and_then_is_stuck_with_what_it_has),
         STEP_TEST(every_step_decodes_every_sequence_beside_a_long_prompt),
         STEP_TEST(prompts_of_one_priority_share_a_step_and_a_higher_priority_goes_first),
         STEP_TEST(no_more_generations_take_part_than_the_limit_and_the_others_follow_in_order),
         STEP_TEST(no_step_has_more_rows_than_the_limit_and_all_jobs_come_to_their_end),
-        STEP_TEST(a_job_that_is_closed_amid_a_step_leaves_no_block_and_the_others_tokens_as_they_are),
+        STEP_TEST(
+            a_job_that_is_closed_amid_a_step_leaves_no_block_and_the_others_tokens_as_they_are),
         STEP_TEST(a_prompt_that_is_cancelled_alone_abandons_its_step),
-        STEP_TEST(an_interrupt_reaches_what_computes_in_every_engine_and_no_job_that_is_opened_after_it),
+        STEP_TEST(
+            an_interrupt_reaches_what_computes_in_every_engine_and_no_job_that_is_opened_after_it),
         STEP_TEST(an_engine_that_is_closed_amid_a_step_leaves_its_caches_and_nothing_else),
         STEP_TEST(an_idle_engine_uses_no_cpu),
         STEP_TEST(the_same_tokens_behind_the_same_cache_are_computed_once_whoever_is_cancelled),

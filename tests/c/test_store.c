@@ -1,4 +1,5 @@
-/* test_store.c: cache files: saved and restored, cut, altered, and of another model; without a model (slots.h). */
+/* test_store.c: cache files: saved and restored, cut, altered, and of another model; without a
+ * model (slots.h). */
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,11 +26,13 @@ static void clear_slots(const void *user, uint8_t *block, size_t from) {
     memset(block + from * SLOT_BYTES, 0, BLOCK_BYTES - from * SLOT_BYTES);
 }
 
-static const cache_identity identity = {.weights = 0x1234, .n_vocab = 5, .kv = "f16", .build = "0.1.0 test", .clear = clear_slots};
+static const cache_identity identity = {
+    .weights = 0x1234, .n_vocab = 5, .kv = "f16", .build = "0.1.0 test", .clear = clear_slots};
 
 /* A cache of n tokens, `done` of them processed, which shares its last block with a longer one. */
 static cache_node *sample(cache_store *s, size_t n, size_t done) {
-    cache_node *root = slots_empty(s), *part = slots_extended(root, done), *longer = slots_extended(part, 3), *all = slots_extended(part, n - done);
+    cache_node *root = slots_empty(s), *part = slots_extended(root, done),
+               *longer = slots_extended(part, 3), *all = slots_extended(part, n - done);
     assert_int_equal(slots_process(longer), PL_OK);
     node_release(root);
     node_release(part);
@@ -37,7 +40,8 @@ static cache_node *sample(cache_store *s, size_t n, size_t done) {
     return all;
 }
 
-static pl_code restore(cache_store *s, const cache_identity *id, const char *path, bool recompute, cache_node **out, pl_error *e) {
+static pl_code restore(cache_store *s, const cache_identity *id, const char *path, bool recompute,
+                       cache_node **out, pl_error *e) {
     *out = NULL;
     pl_code rc = cache_restore(s, id, path, recompute, out, e);
     if (rc) {
@@ -50,7 +54,8 @@ static pl_code restore(cache_store *s, const cache_identity *id, const char *pat
 }
 
 TEST(a_saved_cache_comes_back_with_its_tokens_and_keys) {
-    static const size_t sizes[][2] = {{0, 0}, {1, 0}, {1, 1}, {40, 40}, {40, 33}, {64, 64}, {65, 32}, {500, 499}};
+    static const size_t sizes[][2] = {{0, 0},   {1, 0},   {1, 1},   {40, 40},
+                                      {40, 33}, {64, 64}, {65, 32}, {500, 499}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         cache_store *s = slots_store(100, 600), *s2 = slots_store(100, 600);
         cache_node *n = sample(s, sizes[i][0], sizes[i][1]), *back, *next;
@@ -118,7 +123,8 @@ TEST(a_cache_file_that_was_cut_or_altered_anywhere_is_refused) {
     cache_store_release(s2);
 }
 
-static void refused(cache_store *s, const cache_identity *id, const char *path, bool recompute, pl_code code, const char *what) {
+static void refused(cache_store *s, const cache_identity *id, const char *path, bool recompute,
+                    pl_code code, const char *what) {
     cache_node *back;
     pl_error e;
     assert_int_equal(restore(s, id, path, recompute, &back, &e), code);
@@ -134,11 +140,15 @@ TEST(a_cache_file_of_another_model_type_or_build_says_so_and_can_be_recomputed) 
     pl_error e;
     weights.weights = 0x99, kv.kv = "f32", build.build = "0.2.0 test", vocabulary.n_vocab = 6;
     assert_int_equal(cache_save(n, &identity, path, &e), PL_OK);
-    refused(s2, &weights, path, false, PL_ERR_MISMATCH, "fingerprint 0000000000001234, this model's have 0000000000000099");
-    refused(s2, &kv, path, false, PL_ERR_MISMATCH, "kv_type 'f16', this model was loaded with 'f32'");
+    refused(s2, &weights, path, false, PL_ERR_MISMATCH,
+            "fingerprint 0000000000001234, this model's have 0000000000000099");
+    refused(s2, &kv, path, false, PL_ERR_MISMATCH,
+            "kv_type 'f16', this model was loaded with 'f32'");
     refused(s2, &build, path, false, PL_ERR_MISMATCH, "build '0.1.0 test', this is '0.2.0 test'");
-    refused(s2, &vocabulary, path, false, PL_ERR_MISMATCH, "5 tokens in its vocabulary; this one has 6");
-    refused(s2, &vocabulary, path, true, PL_ERR_MISMATCH, "5 tokens in its vocabulary; this one has 6");
+    refused(s2, &vocabulary, path, false, PL_ERR_MISMATCH,
+            "5 tokens in its vocabulary; this one has 6");
+    refused(s2, &vocabulary, path, true, PL_ERR_MISMATCH,
+            "5 tokens in its vocabulary; this one has 6");
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(restore(s2, others[i], path, true, &back, &e), PL_OK);
         assert_int_equal(node_length(back), 50);
@@ -146,7 +156,8 @@ TEST(a_cache_file_of_another_model_type_or_build_says_so_and_can_be_recomputed) 
         assert_int_equal(node_processed(back), 0);
         node_release(back);
     }
-    assert_int_equal(restore(s2, &identity, path, true, &back, &e), PL_OK); /* nothing to recompute */
+    /* nothing to recompute */
+    assert_int_equal(restore(s2, &identity, path, true, &back, &e), PL_OK);
     assert_int_equal(node_processed(back), 45);
     node_release(back);
     node_release(n);
@@ -155,9 +166,11 @@ TEST(a_cache_file_of_another_model_type_or_build_says_so_and_can_be_recomputed) 
 }
 
 TEST(a_cache_file_that_does_not_fit_is_refused) {
-    cache_store *s = slots_store(100, 600), *short_context = slots_store(100, 49), *small = slots_store(1, 600);
+    cache_store *s = slots_store(100, 600), *short_context = slots_store(100, 49),
+                *small = slots_store(1, 600);
     cache_node *n = sample(s, 50, 45);
-    const char *path = temp_path(".cache"), *other = temp_path(".cache"), *nowhere = temp_path("/x/y.cache");
+    const char *path = temp_path(".cache"), *other = temp_path(".cache"),
+               *nowhere = temp_path("/x/y.cache");
     pl_error e;
     assert_int_equal(cache_save(n, &identity, path, &e), PL_OK);
     refused(short_context, &identity, path, false, PL_ERR_CONTEXT, "the context of 49 tokens");
@@ -165,8 +178,11 @@ TEST(a_cache_file_that_does_not_fit_is_refused) {
     refused(small, &identity, nowhere, false, PL_ERR_IO, nowhere);
     assert_int_equal(cache_save(n, &identity, nowhere, &e), PL_ERR_IO);
     assert_non_null(strstr(e.message, nowhere));
-    write_whole(other, "GGUF, and more than one hundred and twenty bytes after it, so that the header is there: xxxxxxxxxxxxxxxxx"
-                "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", 140);
+    write_whole(other,
+                "GGUF, and more than one hundred and twenty bytes after it, so that the header is "
+                "there: xxxxxxxxxxxxxxxxx"
+                "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+                140);
     refused(small, &identity, other, true, PL_ERR_FORMAT, "not a cache file");
     node_release(n);
     cache_store_release(s);
@@ -174,24 +190,44 @@ TEST(a_cache_file_that_does_not_fit_is_refused) {
     cache_store_release(small);
 }
 
-/* Header fields and tokens by their place in the file (cache/store.c), and the checksum that goes with them. */
-static void set(char *file, size_t at, const void *value, size_t size) { memcpy(file + at, value, size); }
+/* Header fields and tokens by their place in the file (cache/store.c), and the checksum that goes
+ * with them. */
+static void set(char *file, size_t at, const void *value, size_t size) {
+    memcpy(file + at, value, size);
+}
 static void reseal(char *file, size_t size, size_t n_tokens, size_t blocks) {
     uint64_t sum = hash_bytes(file, 128, 0);
     size_t at = 128;
     sum = hash_bytes(file + at, 4 * n_tokens, sum);
     at += 4 * n_tokens;
-    for (size_t i = 0; i < blocks; i++, at += BLOCK_BYTES) sum = hash_bytes(file + at, BLOCK_BYTES, sum);
+    for (size_t i = 0; i < blocks; i++, at += BLOCK_BYTES)
+        sum = hash_bytes(file + at, BLOCK_BYTES, sum);
     assert_int_equal(at + 8, size);
     memcpy(file + at, &sum, sizeof sum);
 }
 
 TEST(a_cache_file_whose_checksum_fits_is_checked_all_the_same) {
-    enum { TOKENS = 37, BLOCKS = 2, N_VOCAB = 16, N_TOKENS = 24, N_PROCESSED = 32, BLOCK = 40, STATE = 48,
-           N_STATES = 56, KV = 64, FIRST_TOKEN = 128 };
-    static const uint64_t zero = 0, huge = UINT64_MAX, more = TOKENS + 1, odd = BLOCK_BYTES - 8, half = BLOCK_BYTES / 2;
+    enum {
+        TOKENS = 37,
+        BLOCKS = 2,
+        N_VOCAB = 16,
+        N_TOKENS = 24,
+        N_PROCESSED = 32,
+        BLOCK = 40,
+        STATE = 48,
+        N_STATES = 56,
+        KV = 64,
+        FIRST_TOKEN = 128
+    };
+    static const uint64_t zero = 0, huge = UINT64_MAX, more = TOKENS + 1, odd = BLOCK_BYTES - 8,
+                          half = BLOCK_BYTES / 2;
     static const int32_t minus = -1, beyond = 5, far = INT32_MAX;
-    static const struct { size_t at, size; const void *value; pl_code code; const char *says; } cases[] = {
+    static const struct {
+        size_t at, size;
+        const void *value;
+        pl_code code;
+        const char *says;
+    } cases[] = {
         {0, 8, "PLCACHE3", PL_ERR_UNSUPPORTED, "version '3'"},
         {0, 8, "PLCACHD2", PL_ERR_FORMAT, "not a cache file"},
         {N_VOCAB, 8, &huge, PL_ERR_MISMATCH, "18446744073709551615 tokens"},

@@ -1010,7 +1010,8 @@ TEST(unigram_finds_the_best_of_all_ways) {
             }
             w.n = strlen(marked);
             try_ways(&w, 0, 0, 0);
-            expect_ids(t, text, plain, w.best, w.n_best); /* and once more, with what that settled */
+            /* and once more, with what that settled */
+            expect_ids(t, text, plain, w.best, w.n_best);
             expect_ids(t, text, plain, w.best, w.n_best);
         }
         tokenizer_free(t);
@@ -1461,8 +1462,8 @@ TEST(spm_puts_a_space_in_front_of_a_text_that_opens_a_sequence) {
     EXPECT_TEXT(t, false, true, " a", 3 + ' ', space, a); /* one space, whoever says it */
     EXPECT(t,
            "\xE2\x96\x81"
-           "a",
-           plain, space, a); /* the mark itself is a space */
+           /* the mark itself is a space */
+           "a", plain, space, a);
     assert_int_equal(tokenizer_id(t, "\xE2\x96\x81", 3), space);
     assert_int_equal(tokenizer_id(t, " ", 1), space);
     tokenizer_free(t);
@@ -1665,8 +1666,8 @@ TEST(generation_ends_at_the_ids_and_names_that_mean_it) {
 
 }
 
-/* A message of Harmony's or Solar Open's closes with <|end|>, the turn does not: even where the file
- * says that this is the end of a turn. */
+/* A message of Harmony's or Solar Open's closes with <|end|>, the turn does not: even where the
+ * file says that this is the end of a turn. */
 static void eot_257(gguf_writer *w) { gguf_add_u32(w, "tokenizer.ggml.eot_token_id", 257); }
 
 TEST(a_turn_of_several_messages_does_not_end_with_the_first) {
@@ -1749,9 +1750,10 @@ TEST(special_ids_come_from_keys_and_then_from_names) {
         d->keys = i == 0 ? NULL : i == 1 ? all_keys : older_keys;
         t = make(d);
         info = tokenizer_describe(t);
-        const int32_t got[] = {info.bos,     info.eos,     info.eot,     info.eom,     info.unk,
-                               info.sep,     info.pad,     info.mask,    info.cls,     info.fim_pre,
-                               info.fim_suf, info.fim_mid, info.fim_pad, info.fim_rep, info.fim_sep};
+        const int32_t got[] = {info.bos,     info.eos,     info.eot,     info.eom,
+                               info.unk,     info.sep,     info.pad,     info.mask,
+                               info.cls,     info.fim_pre, info.fim_suf, info.fim_mid,
+                               info.fim_pad, info.fim_rep, info.fim_sep};
         for (int32_t k = 0; k < 15; k++) {
             int32_t named = k >= 9 ? 257 + k - 9 : -1;
             int32_t expected = i == 1 ? 10 + k : i == 2 && k >= 9 && k < 12 ? 30 + k - 9 : named;
@@ -1792,8 +1794,8 @@ TEST(merges_that_cannot_apply_are_passed_over) {
     d->merges[d->n_merges++] = copied("a a", 3);            /* what they would make is no token */
     add_merge(d, 'a', 'b');
     add_merge(d, 'a', 'b'); /* again, behind the first */
-    add(d, "", TOKEN_NORMAL,
-        0); /* real files have empty tokens: they are never produced, and say nothing */
+    /* real files have empty tokens: they are never produced, and say nothing */
+    add(d, "", TOKEN_NORMAL, 0);
     add(d, "", TOKEN_USER_DEFINED, 0);
     add(d, "", TOKEN_CONTROL, 0);
     t = make(d);
@@ -1932,7 +1934,8 @@ TEST(vocabularies_of_noise_load_or_are_refused_by_name) {
             id_list ids = encoded(t, s, n, (encode_options){.special = i % 2 == 0, .start = true});
             text_buffer b = {NULL, 0, 0};
             for (size_t k = 0; k < d->n; k++) id_list_push(&ids, (int32_t)k, NULL);
-            assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, i % 3 == 0, true, &b, NULL), PL_OK);
+            assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, i % 3 == 0, true, &b, NULL),
+                             PL_OK);
             id_list_free(&ids);
             text_free(&b);
         }
@@ -1955,8 +1958,8 @@ TEST(pieces_are_known_by_bytes_and_by_spelling) {
     assert_int_equal(tokenizer_id(t,
                                   "\xC4\xA0"
                                   "a",
-                                  3),
-                     256); /* as the file spells it */
+                                  /* as the file spells it */
+                                  3), 256);
     assert_int_equal(tokenizer_id(t, "\xFF", 1), 255);
     assert_int_equal(tokenizer_id(t, "\xC3\xBF", 2), 255); /* U+00FF spells byte FF */
     assert_int_equal(tokenizer_id(t, " b", 2), -1);

@@ -1,4 +1,5 @@
-/* tiny.c: see tiny.h. The vocabulary is SentencePiece-like, with every byte, so any text can be encoded. */
+/* tiny.c: see tiny.h. The vocabulary is SentencePiece-like, with every byte, so any text can be
+ * encoded. */
 #include "tiny.h"
 
 #include <math.h>
@@ -17,8 +18,15 @@ uint64_t tiny_random(uint64_t *state) {
 }
 
 tiny_shape tiny_default(void) {
-    return (tiny_shape){.type = TYPE_F32, .n_layer = 2, .n_embd = 64, .n_head = 4, .n_head_kv = 2, .n_ff = 96,
-                        .context = 512, .n_vocab = 320, .seed = 1};
+    return (tiny_shape){.type = TYPE_F32,
+                        .n_layer = 2,
+                        .n_embd = 64,
+                        .n_head = 4,
+                        .n_head_kv = 2,
+                        .n_ff = 96,
+                        .context = 512,
+                        .n_vocab = 320,
+                        .seed = 1};
 }
 
 /* A model of each architecture with experts or recurrent layers. */
@@ -92,9 +100,17 @@ tiny_shape tiny_hybrid(const char *name) {
 
 #define KEEP 1024 /* tensors of one model at most */
 
-typedef struct { gguf_writer *w; void *data[KEEP]; size_t n; uint64_t seed; const tiny_edit *edit; } maker;
+typedef struct {
+    gguf_writer *w;
+    void *data[KEEP];
+    size_t n;
+    uint64_t seed;
+    const tiny_edit *edit;
+} maker;
 
-static bool edited(const maker *m, const char *key) { return m->edit && m->edit->key && !strcmp(m->edit->key, key); }
+static bool edited(const maker *m, const char *key) {
+    return m->edit && m->edit->key && !strcmp(m->edit->key, key);
+}
 
 static void add_u32(maker *m, const char *key, uint32_t v) {
     if (!edited(m, key)) gguf_add_u32(m->w, key, v);
@@ -127,7 +143,8 @@ static void add_stack(maker *m, const char *name, weight_type type, uint64_t n_i
     void *data = malloc(n / f->block * f->bytes);
     assert_true(x && data && m->n < KEEP);
     for (size_t i = 0; i < n; i++) /* uniform of the given standard deviation */
-        x[i] = offset + scale * 1.7320508f * (float)((double)(tiny_random(&m->seed) >> 11) * 0x1p-52 - 1);
+        x[i] = offset +
+               scale * 1.7320508f * (float)((double)(tiny_random(&m->seed) >> 11) * 0x1p-52 - 1);
     f->from_float(x, data, n);
     free(x);
     m->data[m->n++] = data;
@@ -153,7 +170,9 @@ static void add_vocabulary(maker *m, uint32_t n) {
         else if (i == 259) snprintf(text[i], sizeof *text, "\xe2\x96\x81");
         else if (i < 286) snprintf(text[i], sizeof *text, "%c", letters[i - 260]);
         else if (i < 312) snprintf(text[i], sizeof *text, "\xe2\x96\x81%c", letters[i - 286]);
-        else snprintf(text[i], sizeof *text, "%c%c", letters[(i - 312) % 26], letters[(i - 312) / 26 % 26]);
+        else
+            snprintf(text[i], sizeof *text, "%c%c", letters[(i - 312) % 26],
+                     letters[(i - 312) / 26 % 26]);
         scores[i] = i < 259 ? 0 : -(float)(i - 258);
         tokens[i] = (gguf_string){text[i], strlen(text[i])};
     }
@@ -454,7 +473,8 @@ const char *tiny_model(const tiny_shape *s) {
 }
 
 engine *tiny_engine(const char *path, size_t cache_bytes, uint32_t threads) {
-    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = threads}, .cache_bytes = cache_bytes};
+    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = threads},
+                        .cache_bytes = cache_bytes};
     pl_error e;
     engine *g;
     if (engine_open(&o, &g, &e)) fail_msg("%s", e.message);
@@ -464,7 +484,8 @@ engine *tiny_engine(const char *path, size_t cache_bytes, uint32_t threads) {
 engine *tiny_engine_for(const char *path, size_t blocks, size_t states, uint32_t threads) {
     engine *wide = tiny_engine(path, 0, 1), *g;
     const model *m = engine_model(wide);
-    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = threads}, .state_interval = 8,
+    engine_options o = {.model = {.path = path, .kv = KV_F16, .threads = threads},
+                        .state_interval = 8,
                         .cache_bytes = blocks * m->block_bytes + states * m->state_bytes};
     pl_error e;
     engine_close(wide);
@@ -475,7 +496,8 @@ engine *tiny_engine_for(const char *path, size_t blocks, size_t states, uint32_t
 cache_node *tiny_cache(engine *g, const int32_t *tokens, size_t n) {
     cache_node *empty, *out = NULL;
     pl_error e;
-    if (node_empty(engine_store(g), &empty, &e) || node_extend(empty, tokens, n, &out, &e)) fail_msg("%s", e.message);
+    if (node_empty(engine_store(g), &empty, &e) || node_extend(empty, tokens, n, &out, &e))
+        fail_msg("%s", e.message);
     node_release(empty);
     return out;
 }

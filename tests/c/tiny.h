@@ -95,12 +95,14 @@ tiny_shape tiny_default(void);
  * granitehybrid. 64 wide, 3 to 6 layers, of both kinds. */
 tiny_shape tiny_hybrid(const char *name);
 
-/* Writes the model to a temporary file and returns its path (which lives until the program ends). */
+/* Writes the model to a temporary file and returns its path (which lives until the program
+ * ends). */
 const char *tiny_model(const tiny_shape *shape);
 
 /* An engine on a model file, with an F16 cache; cache_bytes 0: enough. */
 engine *tiny_engine(const char *path, size_t cache_bytes, uint32_t threads);
-/* One with room for so many blocks and, in models with recurrent layers, states, which are kept at every 8th token. */
+/* One with room for so many blocks and, in models with recurrent layers, states, which are kept at
+ * every 8th token. */
 engine *tiny_engine_for(const char *path, size_t blocks, size_t states, uint32_t threads);
 /* A cache of these tokens, none of them processed. */
 cache_node *tiny_cache(engine *g, const int32_t *tokens, size_t n);

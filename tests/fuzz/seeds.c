@@ -253,7 +253,8 @@ static void put_cache(const char *name, uint8_t flags, uint64_t tokens, uint64_t
     n += 128;
     for (uint32_t i = 0; i < tokens; i++, n += 4) memcpy(file + n, &(uint32_t){i % 7}, 4);
     n += (done + 31) / 32 * 64;
-    for (uint64_t i = 0; i < states; i++, n += 8 + state) memcpy(file + n, &(uint64_t){done - 2 * i}, 8);
+    for (uint64_t i = 0; i < states; i++, n += 8 + state)
+        memcpy(file + n, &(uint64_t){done - 2 * i}, 8);
     n += 8;
     put("restore", name, file, n);
 }
