@@ -72,7 +72,7 @@ typedef struct pl_job pl_job;           /* a generation; reference-counted */
  * process may use. NULL on an error. */
 PL_API pl_engine *pl_engine_new(uint32_t threads, pl_error *e);
 /* Cancels all jobs, without calling their callbacks. What the host still holds of it can be
- * released afterwards, and nothing else be done with it. */
+ * released afterwards, its caches' tokens still be read, and nothing else be done with it. */
 PL_API void pl_engine_free(pl_engine *engine);
 
 /* ---- models ---- */
@@ -170,8 +170,9 @@ PL_API pl_code pl_submit(pl_engine *engine, pl_model *model, const pl_job_option
 
 /* At most so many milliseconds on this thread, save for what a callback takes: takes results, calls
  * callbacks, and has the next step computed on other threads. *n_live (which may be NULL): jobs
- * that are not done, and tasks of scripts. Only what a script raised makes it fail; everything goes
- * on at the next call. */
+ * that are not done, and tasks of scripts. It fails with what a script raised, and everything goes
+ * on at the next call; and inside one of its own callbacks (PL_ERR_ARGUMENT), where it does
+ * nothing. */
 PL_API pl_code pl_poll(pl_engine *engine, double milliseconds, size_t *n_live, pl_error *e);
 /* Waits until pl_poll would find something to do, for so many milliseconds at most. */
 PL_API void pl_wait(pl_engine *engine, double milliseconds);

@@ -227,6 +227,9 @@ cache_node *bind_node(lua_State *L, const cache_handle *c); /* raises when close
 /* Pushes a closed handle of the model at model_idx. */
 cache_handle *bind_new_cache(lua_State *L, int model_idx);
 void bind_close_cache(cache_handle *c);
+/* Puts n rows of one float each, of a finished request, which is closed, into the list at `list`,
+ * which has room for them. */
+void bind_fill_logprobs(lua_State *L, request *r, int list, lua_Integer n);
 void bind_open_cache(lua_State *L);
 
 /* ---- floats.c ---- */
@@ -346,7 +349,7 @@ void bind_open_request(lua_State *L);
 void bind_wait(lua_State *L, int idx, lua_KFunction k, lua_KContext ctx);
 loop *bind_loop(lua_State *L);          /* that this state's models are run by */
 /* the state's models are run by that one now; NULL: by its own */
-void bind_share_loop( lua_State *L, loop *engines);
+void bind_share_loop(lua_State *L, loop *engines);
 /* the list of open ones; where the loop is noted */
 model_handle **bind_models(lua_State *L, loop ***engines);
 int bind_priority(lua_State *L);        /* of the task that runs; 0 outside */

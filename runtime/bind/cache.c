@@ -259,16 +259,19 @@ static int logits_waited(lua_State *L, int status, lua_KContext ctx) {
     return 1;
 }
 
-static int logprobs_waited(lua_State *L, int status, lua_KContext ctx) {
-    request *r = bind_evaluated(L, ROWS_REQUEST);
-    lua_Integer n = lua_tointeger(L, ROWS_COUNT);
-    (void)status, (void)ctx;
-    bind_job(L, r); /* telling the collector may have closed it */
+void bind_fill_logprobs(lua_State *L, request *r, int list, lua_Integer n) {
+    bind_job(L, r); /* making the list, or telling the collector, may have closed it */
     for (lua_Integer i = 0; i < n; i++) { /* nothing in this loop runs a finalizer */
         lua_pushnumber(L, (lua_Number)*job_row(r->job, (size_t)i));
-        lua_rawseti(L, ROWS_LIST, i + 1);
+        lua_rawseti(L, list, i + 1);
     }
     bind_close_request(r);
+}
+
+static int logprobs_waited(lua_State *L, int status, lua_KContext ctx) {
+    request *r = bind_evaluated(L, ROWS_REQUEST);
+    (void)status, (void)ctx;
+    bind_fill_logprobs(L, r, ROWS_LIST, lua_tointeger(L, ROWS_COUNT));
     lua_pushvalue(L, ROWS_LIST);
     return 1;
 }

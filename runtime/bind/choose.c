@@ -185,10 +185,15 @@ static int have_logits(lua_State *L, int status, lua_KContext ctx) {
     return 1;
 }
 
+static request *check_request(lua_State *L) {
+    request *r = luaL_testudata(L, 1, REQUEST_TYPE);
+    if (r == NULL) bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
+    return r;
+}
+
 /* core.end_logits(request) --> logits */
 static int end_logits(lua_State *L) {
-    if (luaL_testudata(L, 1, REQUEST_TYPE) == NULL)
-        bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
+    check_request(L);
     lua_settop(L, 1);
     bind_wait(L, 1, have_logits, 0);
     return have_logits(L, LUA_OK, 0);
@@ -196,9 +201,7 @@ static int end_logits(lua_State *L) {
 
 /* core.drop(request): of begin_logits, whose logits are not wanted any more */
 static int drop(lua_State *L) {
-    request *r = luaL_testudata(L, 1, REQUEST_TYPE);
-    if (r == NULL) bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
-    bind_close_request(r);
+    bind_close_request(check_request(L));
     return 0;
 }
 
@@ -219,19 +222,13 @@ static int have_logprobs(lua_State *L, int status, lua_KContext ctx) {
     lua_Integer n = lua_tointeger(L, 2);
     (void)status, (void)ctx;
     lua_createtable(L, (int)n, 0);
-    bind_job(L, r);
-    for (lua_Integer i = 0; i < n; i++) {
-        lua_pushnumber(L, (lua_Number)*job_row(r->job, (size_t)i));
-        lua_rawseti(L, -2, i + 1);
-    }
-    bind_close_request(r);
+    bind_fill_logprobs(L, r, lua_gettop(L), n);
     return 1;
 }
 
 /* core.end_logprobs(request, n) --> list of as many as were asked for */
 static int end_logprobs(lua_State *L) {
-    if (luaL_testudata(L, 1, REQUEST_TYPE) == NULL)
-        bind_arg_error(L, 1, "a request expected, got %s", bind_describe(L, 1));
+    check_request(L);
     luaL_checkinteger(L, 2);
     lua_settop(L, 2);
     bind_wait(L, 1, have_logprobs, 0);

@@ -56,7 +56,7 @@ struct engine {
     step_stage stage;
     gathering step;
     batch b;
-    size_t place[STEP_ROWS];    /* of a row's hidden state in the forward pass's result */
+    size_t place[STEP_ROWS_MAX];    /* of a row's hidden state in the forward pass's result */
     delivery *deliveries;   size_t n_deliveries, delivery_room;
     keeper *keepers;        size_t n_keepers, keeper_room;
     size_t begin, end;      /* deliveries whose logits are computed now, or are being handed out */
@@ -143,7 +143,7 @@ pl_code engine_open(const engine_options *o, engine **out, pl_error *e) {
             goto fail;
         g->step.m = g->m;
         g->step.store = g->store;
-        g->step_rows = o->step_rows && o->step_rows < STEP_ROWS ? o->step_rows : STEP_ROWS;
+        g->step_rows = o->step_rows && o->step_rows < STEP_ROWS_MAX ? o->step_rows : STEP_ROWS_MAX;
         g->max_sequences = o->sequences ? o->sequences : SEQUENCES_DEFAULT;
         g->scratch = forward_scratch_new();
         g->hidden = mem_aligned(STEP_LOGITS * (size_t)g->m->hp.n_embd * sizeof *g->hidden);

@@ -30,7 +30,7 @@ void gathering_close_sequence(gathering *g) {
 }
 
 static void add_rows(gathering *g, cache_node *node, size_t from, size_t to, bool store) {
-    int32_t ids[STEP_ROWS];
+    int32_t ids[STEP_ROWS_MAX];
     node_tokens(node, from, to - from, ids);
     for (size_t i = 0; i < to - from; i++)
         g->rows[g->n_rows++] = (batch_row){.token = ids[i],

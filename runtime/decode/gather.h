@@ -11,8 +11,6 @@
 #include "decode/engine.h"
 #include "model/forward.h"
 
-#define STEP_ROWS STEP_ROWS_MAX
-
 /* Its table covers positions [0, length) of node; its rows, from the first on, end there. Nodes are
  * held until the step is over: their owners may let go of them while it computes. */
 typedef struct { cache_node *node; size_t length, table, first_row; } sequence;
@@ -23,7 +21,7 @@ typedef struct { cache_node *node; size_t position; kv_block *state, *from; bool
 typedef struct {
     const model *m;
     cache_store *store;
-    batch_row rows[STEP_ROWS];
+    batch_row rows[STEP_ROWS_MAX];
     size_t n_rows, room;    /* so far; at most, for whoever adds next */
     size_t n_again;         /* rows that are run again for their states alone */
     sequence *sequences;    size_t n_sequences, sequence_room;

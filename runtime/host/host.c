@@ -59,8 +59,6 @@ struct pl_job {
     job *j;
     size_t refs;
     bool live;              /* on_done is still to be called */
-    bool heard;             /* on_token has had the token that it waits with */
-    bool collected;
     pl_cache *cache;        /* what pl_job_cache handed out last */
     size_t cache_length;
     bool (*on_token)(void *user, int32_t id, const char *piece, size_t bytes);
@@ -289,7 +287,7 @@ pl_code pl_model_load(pl_engine *h, const pl_load_options *options, pl_model **o
 struct pl_loading {
     pl_engine *h;
     engine_options o;
-    char path[PATH_MAX], kv[8];
+    char path[PATH_MAX];
     pthread_t thread;
     _Atomic double fraction;
     atomic_bool cancelled, done;
@@ -376,8 +374,7 @@ pl_code pl_model_get_stats(const pl_model *m, pl_model_stats *stats, pl_error *e
                           .tokens = n.tokens,
                           .steps = n.steps,
                           .sampled = n.sampled,
-                          .cache_bytes = pool->max_bytes,
-                          .cache_bytes_used = pool_used_bytes(pool)};
+                          .cache_bytes = pool->max_bytes};
     if (size < sizeof size)
         return pl_fail(e, PL_ERR_ARGUMENT,
                        "pl_model_get_stats: the struct's size is %u: it must be sizeof of it",

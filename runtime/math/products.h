@@ -357,6 +357,9 @@ INLINE void float_tile(weight_type type, size_t n_g, size_t n_r, operands t, siz
 
 /* ---- tiles ---- */
 
+/* n_rows rows of n_g vectors of outputs, in the largest tiles that they fill. ask: meanwhile the
+ * weights of the next vectors, of which each tile's share is next_step bytes a block, come from
+ * memory. */
 INLINE void block_rows(weight_type type, size_t n_g, bool ask, size_t n_rows, operands t) {
     const size_t most = tile_rows(type);
     if (ask) t.next_step = t.next_step * most / (n_rows + most - 1) + 1;
@@ -411,10 +414,9 @@ INLINE void product_of(weight_type type, operands all, size_t n_out, size_t n_ro
                 if (ROW_VECTORS > 1 && rows == 1 && t.lane == 0 && end - o >= PACKED_ROWS) {
                     n_g = ROW_VECTORS;
                     row_tile(type, t);
-                } else if (few && n_g * VL == wide &&
-                           rows > 1) { /* what lies beyond the matrix is never touched */
-                    t.next = t.w + n_g * all.group_bytes +
-                             t.lane * all.group_bytes / PACKED_ROWS; /* this vector's share */
+                } else if (few && n_g * VL == wide && rows > 1) {
+                    /* This vector's share; what lies beyond the matrix is never touched. */
+                    t.next = t.w + n_g * all.group_bytes + t.lane * all.group_bytes / PACKED_ROWS;
                     t.next_step = n_g * all.group_bytes * VL / PACKED_ROWS / blocks;
                     block_rows(type, tile_vectors(type), true, rows, t);
                 } else if (n_g > 1) {

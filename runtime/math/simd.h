@@ -29,12 +29,7 @@
 #include <arm_neon.h>
 #endif
 
-#define INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "base/compiler.h"
 
 /* What the compilers' headers want of a constant count of bits. */
 #if defined(__clang__)

@@ -10,6 +10,7 @@
 #include <immintrin.h>
 #endif
 
+#include "base/compiler.h"
 #include "base/mem.h"
 #include "base/team.h"
 
@@ -66,11 +67,6 @@ static uint64_t read_all(const uint8_t *p, size_t n) {
 /* Sums that do not wait for one another, nor are known to be the same; unrolled, or they would live
  * in memory. */
 #define CHAINS 12
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define UNROLL _Pragma("GCC unroll 16")
-#endif
 #define SPIN(target_, type, set, step, lanes)                                       \
     __attribute__((target(target_))) static uint64_t lanes(const uint8_t *p, size_t n) { \
         type sum[CHAINS], x = set(3), y = set(5);                                   \

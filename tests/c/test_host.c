@@ -28,8 +28,8 @@ static const char *model_path(void) {
 
 typedef struct {
     int32_t ids[MOST];
-    size_t n, last_after;
-    bool done, stop_early, inside;
+    size_t n;
+    bool done, stop_early;
     char finish[16];
     pl_cache *cache;
 } listener;
