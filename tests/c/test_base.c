@@ -1,4 +1,5 @@
 /* test_base.c: errors, checked arithmetic, the allocator, files, hashing, and teams of threads. */
+#include "live.h"
 #include "support.h"
 
 #include <dirent.h>
@@ -31,19 +32,6 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
 #endif
-
-/* Every test gives back what it took. */
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
-}
 
 /* ---- errors ---- */
 

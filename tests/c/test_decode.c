@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "decode/sampler.h"
 #include "decode/stops.h"
+#include "live.h"
 #include "support.h"
 #include "tiny.h"
 
@@ -454,17 +455,6 @@ TEST(a_restarted_text_is_released_and_looks_for_stops_anew) {
     assert_int_equal(t.found, 0);
     assert_int_equal(t.text.n, 6);
     stops_free(&t);
-}
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    return mem_live() == live_before ? 0 : -1;
 }
 
 int main(void) {

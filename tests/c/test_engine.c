@@ -9,22 +9,12 @@
 #include "base/mem.h"
 #include "cache/store.h"
 #include "decode/engine.h"
+#include "live.h"
 #include "support.h"
 #include "tiny.h"
 
 static uint64_t seed = 4;
 static size_t below(size_t n) { return (size_t)(tiny_random(&seed) % n); }
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    return mem_live() == live_before ? 0 : -1;
-}
 
 /* ---- a small engine, and what a fresh cache says ---- */
 

@@ -10,6 +10,7 @@
 #include "base/team.h"
 #include "cache/store.h"
 #include "decode/engine.h"
+#include "live.h"
 #include "support.h"
 #include "tiny.h"
 
@@ -23,18 +24,6 @@ static tiny_shape small_shape(weight_type type) {
     shape.n_embd = 32, shape.n_head = 2, shape.n_head_kv = 1, shape.n_ff = 32, shape.n_vocab = V,
     shape.context = 128;
     return shape;
-}
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
 }
 
 /* ---- loading ---- */

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "decode/engine.h"
+#include "live.h"
 #include "support.h"
 #include "tiny.h"
 
@@ -19,17 +20,6 @@
 
 static uint64_t seed = 5;
 static size_t below(size_t n) { return (size_t)(tiny_random(&seed) % n); }
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    return mem_live() == live_before ? 0 : -1;
-}
 
 static engine *open_tiny(weight_type type, uint32_t threads) {
     tiny_shape shape = tiny_default();

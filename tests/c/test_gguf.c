@@ -1,5 +1,6 @@
 /* test_gguf.c: weight formats, and GGUF files read, written and refused. Bad files are put together
  * byte by byte here, apart from the writer, so that reader and writer cannot be wrong alike. */
+#include "live.h"
 #include "support.h"
 
 #include <dirent.h>
@@ -16,19 +17,6 @@
 #include "gguf/types.h"
 
 static const gguf_options mapped = {.map = true}, as_read = {.map = false};
-
-/* Every test gives back what it took. */
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
-}
 
 /* The same numbers on every run (xorshift, Marsaglia 2003). */
 static uint64_t random64(void) {

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "decode/engine.h"
+#include "live.h"
 #include "support.h"
 #include "tiny.h"
 
@@ -209,18 +210,6 @@ TEST(jobs_that_are_open_together_never_disturb_one_another) {
                   w.picks, w.evaluated, w.elsewhere, w.interrupts, w.pool, w.memory);
     assert_true(w.picks > 5000 && w.evaluated > 5000 && w.elsewhere > 300 && w.interrupts > 300 &&
                 w.pool > 100 && w.memory > 100);
-}
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
 }
 
 int main(void) {

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "decode/engine.h"
+#include "live.h"
 #include "support.h"
 #include "tiny.h"
 
@@ -22,18 +23,6 @@
 static uint64_t seed = 11;
 static size_t below(size_t n) { return (size_t)(tiny_random(&seed) % n); }
 static void random_tokens(int32_t *out, size_t n) { tiny_tokens(&seed, out, n, V); }
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
-}
 
 /* ---- keeping a step under way ---- */
 

@@ -6,20 +6,9 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "cache/store.h"
+#include "live.h"
 #include "slots.h"
 #include "support.h"
-
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
-}
 
 static void clear_slots(const void *user, uint8_t *block, size_t from) {
     (void)user;

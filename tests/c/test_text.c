@@ -3,6 +3,7 @@
  * `regex` module run on the models' own patterns, merges from a search of all pairs at every step,
  * the ids of real vocabularies from the shared test data. The small vocabularies are made here, so
  * that most of it runs without that data. */
+#include "live.h"
 #include "support.h"
 
 #include <math.h>
@@ -21,19 +22,6 @@
 static const encode_options plain = {.special = false, .bos = false, .start = false};
 static const encode_options at_start = {.special = false, .bos = false, .start = true};
 static const encode_options with_special = {.special = true, .bos = false, .start = false};
-
-/* Every test gives back what it took. */
-static long live_before;
-static int note_live(void **state) {
-    (void)state;
-    live_before = mem_live();
-    return 0;
-}
-static int check_live(void **state) {
-    (void)state;
-    mem_fail_at(0);
-    return mem_live() == live_before ? 0 : -1;
-}
 
 /* The same numbers on every run (xorshift, Marsaglia 2003). */
 static uint64_t random64(void) {
