@@ -569,14 +569,21 @@ static void let_go(engine *g) {
     g->stage = STAGE_NONE;
 }
 
-/* Ends the step: whoever could not go on is stuck, but for those who lack memory of the pool while
- * others go on. */
+static bool starves(const job *j) {
+    return takes_part(j) && j->failed == PL_ERR_POOL && j->rows == 0;
+}
+
+/* Ends the step: whoever could not go on is stuck. Those who lack memory of the pool wait while
+ * others go on; when nobody does, the last of them is stuck, so that what it has may be given to
+ * the others. */
 static void end_step(engine *g) {
     let_go(g);
+    job *victim = NULL;
+    for (job *j = g->jobs; j && !g->progress; j = j->next)
+        if (starves(j)) victim = j;
     for (job *j = g->jobs; j; j = j->next) {
-        if (!takes_part(j)) continue;
-        if (j->failed && j->rows == 0 && !(j->failed == PL_ERR_POOL && g->progress))
-            job_set_status(j, JOB_STUCK);
+        if (!takes_part(j) || (starves(j) && j != victim)) continue;
+        if (j->failed && j->rows == 0) job_set_status(j, JOB_STUCK);
         else if (j->kind->done(j)) job_set_status(j, JOB_DONE);
     }
 }

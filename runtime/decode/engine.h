@@ -96,8 +96,8 @@ void job_close(job *j);
 /* ---- steps ---- */
 
 /* One whole step for all running jobs, on this thread and the team's; first whatever is left of one
- * that engine_poll began. False: no job is running. Where all that could not go on lacked memory of
- * the pool, they are stuck; a job that lacks it while others go on waits for its turn. */
+ * that engine_poll began. False: no job is running. A job that lacks memory of the pool waits while
+ * others go on; when nobody can, the last of them by priority and age is stuck. */
 bool engine_step(engine *g);
 
 /* The owner's part of a step, for so many seconds at most, save the one result or the one gathering

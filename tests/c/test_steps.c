@@ -544,6 +544,40 @@ TEST(a_generation_that_starves_parks_while_others_go_on_and_then_is_stuck_with_w
     engine_close(fresh);
 }
 
+TEST(when_all_starve_only_the_last_is_stuck_and_what_it_had_lets_the_others_end) {
+    enum { N = 3, FULL = 2 * N, PROMPT = 60, NEW = 20 };
+    engine *g = tiny_engine_for(small_model(512, TYPE_F16), FULL, 0, 1),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    for (size_t last = 0; last < N; last++) { /* by priority, or by age */
+        int32_t list[N][PROMPT];
+        job *j[N];
+        for (size_t i = 0; i < N; i++) {
+            random_tokens(list[i], PROMPT);
+            j[i] = open_behind(g, list[i], PROMPT, NEW, i);
+            job_set_priority(j[i], i == last ? -1 : 0);
+        }
+        for (size_t n = 0; job_state(j[last]) == JOB_RUNNING; n++) {
+            assert_true(n < 100);
+            engine_step(g);
+        }
+        assert_int_equal(job_state(j[last]), JOB_STUCK);
+        assert_int_equal(job_trouble(j[last], NULL), PL_ERR_POOL);
+        assert_int_equal(new_tokens(j[last]), 2 * 32 - PROMPT + 1); /* the last has no slot */
+        for (size_t i = 0; i < N; i++)
+            assert_int_equal(job_state(j[i]), i == last ? JOB_STUCK : JOB_RUNNING);
+        job_close(j[last]);
+        while (engine_step(g)) {}
+        for (size_t i = 0; i < N; i++) {
+            if (i == last) continue;
+            check_alone(fresh, j[i], list[i], PROMPT, NEW, i);
+            job_close(j[i]);
+        }
+        check_nothing_left(g);
+    }
+    engine_close(g);
+    engine_close(fresh);
+}
+
 /* ---- who takes part ---- */
 
 #define DECODERS 4
@@ -1120,6 +1154,7 @@ int main(void) {
 #define STEP_TEST(f) cmocka_unit_test_setup_teardown(f, note_live, check_live)
         STEP_TEST(whatever_happens_while_a_step_computes_every_token_is_what_it_is_alone),
         STEP_TEST(a_job_that_is_stuck_keeps_its_trouble_until_it_is_retried),
+        STEP_TEST(when_all_starve_only_the_last_is_stuck_and_what_it_had_lets_the_others_end),
         STEP_TEST(
             a_generation_that_starves_parks_while_others_go_on_and_then_is_stuck_with_what_it_has),
         STEP_TEST(every_step_decodes_every_sequence_beside_a_long_prompt),
