@@ -5,6 +5,7 @@ local core = require "perilune.core"
 local tasks = require "perilune.tasks"
 require "perilune.choose"
 require "perilune.score"
+require "perilune.sink"
 
 ---@class perilune
 ---@field version string

@@ -37,6 +37,7 @@
 #define CACHE_TYPE "perilune.cache"
 #define LOGITS_TYPE "perilune.logits"
 #define PROBS_TYPE "perilune.probs"
+#define HIDDEN_TYPE "perilune.hidden"
 #define SET_TYPE "perilune.set"
 #define RNG_TYPE "perilune.rng"
 #define SAMPLER_TYPE "perilune.sampler"
@@ -54,7 +55,7 @@
 typedef struct cache_handle cache_handle;
 typedef struct request request;
 
-/* A row of logits or probabilities. It needs no model: a row outlives its own. */
+/* A row of logits or probabilities, or a hidden state. It needs no model: a row outlives its own. */
 typedef struct float_pool float_pool;
 typedef struct row_handle row_handle;
 struct row_handle {
@@ -122,6 +123,8 @@ int bind_fail(lua_State *L, const pl_error *e);
 int bind_arg_error(lua_State *L, int arg, const char *format, ...);
 /* The same for a closed handle, "cache" or another, with its own code. */
 int bind_closed_arg(lua_State *L, int arg, const char *what);
+/* core.raise(code, message): for what is said in Lua. Where: two levels above. */
+int bind_raise_from_lua(lua_State *L);
 /* Replaces the message on the top by an error object. */
 void bind_error_object(lua_State *L, pl_code code);
 /* What the world did: pushes nil, the message and the code; returns 3. */
@@ -247,7 +250,7 @@ void bind_row_open(lua_State *L, const row_handle *h);  /* raises when closed */
 int bind_close_row(lua_State *L);                       /* their close, __gc and __close */
 void bind_open_floats(lua_State *L);
 
-/* ---- logits.c, probs.c ---- */
+/* ---- logits.c, probs.c, hidden.c ---- */
 
 /* Pushes the logits that are row i of a finished request. */
 void bind_push_logits(lua_State *L, request *r, size_t i);
@@ -255,6 +258,9 @@ int bind_logits_of(lua_State *L);       /* perilune.logits */
 void bind_open_logits(lua_State *L);
 int bind_probs(lua_State *L);           /* l:probs() */
 void bind_open_probs(lua_State *L);
+/* Pushes the hidden state that is row i of a finished request. */
+void bind_push_hidden(lua_State *L, request *r, size_t i);
+void bind_open_hidden(lua_State *L);
 /* a + weight b for two rows of `type` at 1 and 2: pushes the sum, as long as the longer one. With a
  * `missing` of -INFINITY, ids that one of them lacks are masked in it. */
 int bind_sum_rows(lua_State *L, const char *type, const char *operation, float weight,
@@ -322,7 +328,9 @@ typedef struct { size_t first, count; } bind_rows;
 void bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
                    const bind_rows *rows, size_t n);
 request *bind_evaluated(lua_State *L, int idx);
-/* Makes the generation that arguments 2 and on describe, for the model at 1: pushes its request. */
+extern const char *const bind_generate_keys[]; /* options of generate in C; NULL-terminated */
+/* Makes the generation that arguments 2 and on describe, for the model at 1: pushes its request.
+ * `what`: the function that was called, "sink" for one that computes nothing. */
 request *bind_start(lua_State *L, const char *type, const char *what);
 void bind_push_tokens(lua_State *L, int request_idx);
 void bind_push_cache(lua_State *L, int request_idx);

@@ -246,17 +246,26 @@ static int cache_ready(lua_State *L) {
 /* The stack: cache, i, j, list or nil, model, request, number of rows. */
 enum { ROWS_LIST = 4, ROWS_MODEL, ROWS_REQUEST, ROWS_COUNT };
 
-static int logits_waited(lua_State *L, int status, lua_KContext ctx) {
+static int push_rows(lua_State *L, void (*push)(lua_State *L, request *r, size_t i)) {
     request *r = bind_evaluated(L, ROWS_REQUEST);
     lua_Integer n = lua_tointeger(L, ROWS_COUNT);
-    (void)status, (void)ctx;
     for (lua_Integer i = 0; i < n; i++) {
-        bind_push_logits(L, r, (size_t)i);
+        push(L, r, (size_t)i);
         if (lua_istable(L, ROWS_LIST)) lua_rawseti(L, ROWS_LIST, i + 1);
     }
     bind_close_request(r);
     if (lua_istable(L, ROWS_LIST)) lua_pushvalue(L, ROWS_LIST);
     return 1;
+}
+
+static int logits_waited(lua_State *L, int status, lua_KContext ctx) {
+    (void)status, (void)ctx;
+    return push_rows(L, bind_push_logits);
+}
+
+static int hidden_waited(lua_State *L, int status, lua_KContext ctx) {
+    (void)status, (void)ctx;
+    return push_rows(L, bind_push_hidden);
 }
 
 void bind_fill_logprobs(lua_State *L, request *r, int list, lua_Integer n) {
@@ -291,9 +300,8 @@ static int evaluate_rows(lua_State *L, job_want want, cache_handle *c, size_t fi
     return k(L, LUA_OK, 0);
 }
 
-/* cache:logits() --> after the last token
- * cache:logits(i [, j]) --> list: after each of those positions */
-static int cache_logits(lua_State *L) {
+/* After the last token, or, with positions, a list: after each of those. */
+static int rows_after(lua_State *L, job_want want, const char *what, lua_KFunction k) {
     cache_handle *c = bind_check_cache(L, 1);
     size_t first, last, n = node_length(c->node);
     bool list = !lua_isnoneornil(L, 2);
@@ -302,12 +310,22 @@ static int cache_logits(lua_State *L) {
         bind_range_args(L, 2, n, 1, false, &first, &last);
     } else if (n == 0) {
         return bind_raise(L, PL_ERR_ARGUMENT,
-                          "the cache is empty: there is no token to have logits after");
+                          "the cache is empty: there is no token to have %s after", what);
     } else {
         first = last = n;
     }
-    return evaluate_rows(L, WANT_LOGITS, c, first - 1, last >= first ? last - first + 1 : 0, list,
-                         logits_waited);
+    return evaluate_rows(L, want, c, first - 1, last >= first ? last - first + 1 : 0, list, k);
+}
+
+/* cache:logits() --> after the last token
+ * cache:logits(i [, j]) --> list: after each of those positions */
+static int cache_logits(lua_State *L) {
+    return rows_after(L, WANT_LOGITS, "logits", logits_waited);
+}
+
+/* cache:hidden() and cache:hidden(i [, j]), likewise: final hidden states */
+static int cache_hidden(lua_State *L) {
+    return rows_after(L, WANT_HIDDEN, "a hidden state", hidden_waited);
 }
 
 /* cache:logprobs([i [, j]]) --> list: of its own tokens given those before, from the second on */
@@ -341,7 +359,8 @@ void bind_open_cache(lua_State *L) {
         {"tokens", cache_tokens}, {"text", cache_text}, {"find", cache_find},
         {"common_prefix", cache_common_prefix}, {"extend", cache_extend},
         {"truncate", cache_truncate}, {"fork", cache_fork}, {"ready", cache_ready},
-        {"logits", cache_logits}, {"logprobs", cache_logprobs}, {"save", cache_save_file},
+        {"logits", cache_logits}, {"logprobs", cache_logprobs}, {"hidden", cache_hidden},
+        {"save", cache_save_file},
         {"close", cache_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", cache_close}, {"__close", cache_close}, {"__len", cache_len}, {"__eq", cache_eq},

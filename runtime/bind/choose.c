@@ -18,6 +18,33 @@ static int choose_start(lua_State *L) {
     return 1;
 }
 
+/* core.sink_start(model, options) --> request: it computes nothing, its tokens come by sink_push */
+static int sink_start(lua_State *L) {
+    bind_start(L, CHOSEN_TYPE, "sink");
+    return 1;
+}
+
+/* core.sink_push(request, id): then choose_token tells of it, and choose_state whether it ended */
+static int sink_push(lua_State *L) {
+    request *r = check_chosen(L);
+    lua_Integer id = luaL_checkinteger(L, 2);
+    pl_error e;
+    if (id < 0 || id > INT32_MAX)
+        bind_raise(L, PL_ERR_ARGUMENT, "push: %I is not a token id", id);
+    if (job_push(r->job, (int32_t)id, &e) != PL_OK) bind_fail(L, &e);
+    return 0;
+}
+
+/* core.sink_rest(request, cache): what was pushed stands there */
+static int sink_rest(lua_State *L) {
+    request *r = check_chosen(L);
+    cache_handle *c = bind_check_cache(L, 2);
+    pl_error e;
+    if (c->model != r->model) bind_raise(L, PL_ERR_MISMATCH, "a cache of another model");
+    if (job_rest_on(r->job, c->node, &e) != PL_OK) bind_fail(L, &e);
+    return 0;
+}
+
 static const char *state_of(const request *r) {
     if (job_state(r->job) == JOB_DONE) return "done";
     return job_choice(r->job) != NULL ? "choosing" : "token";
@@ -281,6 +308,10 @@ static void push_methods(lua_State *L, const char *type, const char *field) {
 
 void bind_push_choose_functions(lua_State *L) {
     static const luaL_Reg functions[] = {{"choose_start", choose_start},
+                                         {"sink_start", sink_start},
+                                         {"sink_push", sink_push},
+                                         {"sink_rest", sink_rest},
+                                         {"raise", bind_raise_from_lua},
                                          {"choose_wait", choose_wait},
                                          {"choose_logits", choose_logits},
                                          {"choose", choose},
@@ -302,4 +333,10 @@ void bind_push_choose_functions(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
     push_methods(L, MODEL_TYPE, "model_methods"); /* for what is said of them in Lua */
     push_methods(L, CACHE_TYPE, "cache_methods");
+    lua_newtable(L);
+    for (int i = 0; bind_generate_keys[i] != NULL; i++) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, bind_generate_keys[i]);
+    }
+    lua_setfield(L, -2, "generate_keys");
 }

@@ -16,6 +16,7 @@ __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     bind_open_floats(L);
     bind_open_logits(L);
     bind_open_probs(L);
+    bind_open_hidden(L);
     bind_open_set(L);
     bind_open_rng(L);
     bind_open_sampler(L);

@@ -27,6 +27,26 @@ int bind_raise(lua_State *L, pl_code code, const char *format, ...) {
     return lua_error(L);
 }
 
+static pl_code code_of(lua_State *L, const char *name) {
+    for (int code = PL_OK + 1; code <= PL_ERR_CALLBACK; code++)
+        if (strcmp(pl_code_name((pl_code)code), name) == 0) return (pl_code)code;
+    luaL_error(L, "'%s' is not the code of an error", name);
+    return PL_OK;
+}
+
+/* core.raise(code, message [, level]): an error object that says where the function that is `level`
+ * calls above the one that raises was called; 1 unless given. */
+int bind_raise_from_lua(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    int level = (int)luaL_optinteger(L, 3, 1);
+    luaL_checkstring(L, 2);
+    lua_pushvalue(L, 2);
+    bind_error_object(L, code_of(L, name));
+    luaL_where(L, level + 1);
+    lua_setfield(L, -2, "where");
+    return lua_error(L);
+}
+
 int bind_fail(lua_State *L, const pl_error *e) { return bind_raise(L, e->code, "%s", e->message); }
 
 /* Raises the message on the top about an argument. */

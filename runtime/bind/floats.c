@@ -182,6 +182,7 @@ static void close_row(row_handle *h) {
 int bind_close_row(lua_State *L) {
     row_handle *h = luaL_testudata(L, 1, LOGITS_TYPE);
     if (h == NULL) h = luaL_testudata(L, 1, PROBS_TYPE);
+    if (h == NULL) h = luaL_testudata(L, 1, HIDDEN_TYPE);
     if (h == NULL) bind_arg_error(L, 1, "a row expected, got %s", bind_describe(L, 1));
     close_row(h);
     return 0;

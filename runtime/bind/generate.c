@@ -117,7 +117,7 @@ request *bind_evaluated(lua_State *L, int idx) {
 
 /* ---- options ---- */
 
-static const char *const generate_keys[] = {
+const char *const bind_generate_keys[] = {
     "input", "input_ids", "cache", "max_new_tokens", BIND_SAMPLING_KEYS,
     "stop", "stop_tokens", "stop_at_eog", "logprobs", "on_token", NULL};
 
@@ -172,7 +172,7 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     bind_computing(L, m);
     if (lua_istable(L, 2) && lua_isnoneornil(L, 3) && lua_isnoneornil(L, 4)) {
         lua_settop(L, 2);
-        bind_check_options(L, 2, what, generate_keys);
+        bind_check_options(L, 2, what, bind_generate_keys);
     } else if (lua_gettop(L) == 1) {
         bind_arg_error(L, 2, "a table of options expected, got nothing");
     } else { /* (input_ids, max_new_tokens, cache) */
@@ -226,7 +226,8 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     r->seed = o.sampler.seed;
     push_stops(L, 2, 3, &o);
 
-    o.choose = strcmp(type, CHOSEN_TYPE) == 0;
+    o.fed = strcmp(what, "sink") == 0;
+    o.choose = strcmp(type, CHOSEN_TYPE) == 0 && !o.fed;
     o.pause = o.choose || strcmp(type, STREAM_TYPE) == 0;
     if (lua_getfield(L, 2, "on_token") != LUA_TNIL) {
         lua_Debug ar;

@@ -369,25 +369,46 @@ static const int32_t *push_tokens(lua_State *L, int idx, size_t n_vocab, size_t 
     return tokens;
 }
 
-/* filter(l [, cache]) --> l, filtered in place; the cache is what l stands behind */
-static int filter_call(lua_State *L) {
+/* filter(l [, cache]) and filter:pick(l, cache): l, which stands behind the cache, is filtered in
+ * place. Leaves the filter, l and the cache, and the cache's tokens above. */
+static row_handle *apply(lua_State *L, bool picks, const int32_t **tokens, size_t *n) {
     filter *f = check_filter(L, 1);
     row_handle *h = bind_check_row(L, 2, LOGITS_TYPE);
-    cache_handle *c = lua_isnoneornil(L, 3) ? NULL : bind_check_cache(L, 3);
-    const int32_t *tokens = NULL;
-    size_t n = 0;
+    cache_handle *c = !picks && lua_isnoneornil(L, 3) ? NULL : bind_check_cache(L, 3);
+    bool looks = picks || f->looks_back;
     lua_settop(L, 3);
-    if (c == NULL && f->looks_back)
+    if (c == NULL && looks)
         bind_raise(L, PL_ERR_ARGUMENT,
                    "penalties, DRY, XTC and mirostat look at the cache: filter(l, cache)");
-    if (f->looks_back) tokens = push_tokens(L, 3, h->row.n, &n);
+    *tokens = NULL;
+    *n = 0;
+    if (looks) *tokens = push_tokens(L, 3, h->row.n, n);
     prepare(L, 1, c != NULL ? c->model : NULL, h->row.math, h->row.n); /* the last to allocate */
     bind_row_open(L, h);
-    if (f->length != 0 && n == f->length + 1) sampler_accept(f->s, tokens[n - 1]);
-    f->length = n;
+    if (f->length != 0 && *n == f->length + 1) sampler_accept(f->s, (*tokens)[*n - 1]);
+    f->length = *n;
     h->summed = false;
-    sampler_apply(f->s, &h->row, tokens, n, n);
+    return h;
+}
+
+/* filter(l [, cache]) --> l */
+static int filter_call(lua_State *L) {
+    const int32_t *tokens;
+    size_t n;
+    row_handle *h = apply(L, false, &tokens, &n);
+    sampler_apply(check_filter(L, 1)->s, &h->row, tokens, n, n);
     lua_settop(L, 2);
+    return 1;
+}
+
+/* filter:pick(l, cache) --> the id that generate, with these options, would take behind the cache */
+static int filter_pick(lua_State *L) {
+    const int32_t *tokens;
+    size_t n;
+    row_handle *h = apply(L, true, &tokens, &n);
+    filter *f = check_filter(L, 1);
+    lua_pushinteger(L, sampler_pick_row(f->s, &h->row, tokens, n, n));
+    f->length = 0; /* it knows what it took */
     return 1;
 }
 
@@ -505,7 +526,7 @@ int bind_dry(lua_State *L) {
 }
 
 void bind_open_sampler(lua_State *L) {
-    static const luaL_Reg methods[] = {{"clone", filter_clone}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"clone", filter_clone}, {"pick", filter_pick}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__call", filter_call}, {"__gc", filter_gc}, {"__tostring", filter_tostring},
         {NULL, NULL}};

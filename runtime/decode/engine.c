@@ -35,6 +35,7 @@ typedef struct {
     cache_node *node;
     size_t position, row;
     const float *kept;
+    bool hidden;            /* the job takes the state itself: no logits are computed of it */
 } delivery;
 
 /* A row whose hidden state stays with its node, which is held. */
@@ -307,7 +308,7 @@ static pl_code add_delivery(engine *g, delivery d, pl_error *e) {
  * Returns how many of the wish's count are settled that way. */
 static pl_code gather_known(engine *g, job *j, size_t wish, const job_wish *w, size_t *settled,
                             pl_error *e) {
-    delivery d = {.j = j, .wish = wish, .node = w->node};
+    delivery d = {.j = j, .wish = wish, .node = w->node, .hidden = w->hidden};
     size_t done = node_processed(w->node), at = w->first, end = w->first + w->count;
     bool ready;
     pl_code rc;
@@ -375,7 +376,7 @@ static pl_code keep_last(engine *g, cache_node *node, pl_error *e) {
 
 static pl_code gather(engine *g, job *j, size_t wish, pl_error *e) {
     job_wish w = j->kind->wish(j, wish);
-    delivery d = {.j = j, .wish = wish, .node = w.node};
+    delivery d = {.j = j, .wish = wish, .node = w.node, .hidden = w.hidden};
     size_t settled, reached;
     pl_code rc;
     if ((rc = gather_known(g, j, wish, &w, &settled, e)) ||
@@ -469,19 +470,22 @@ static void gather_all(engine *g, bool hurry) {
 
 /* ---- computing: on any thread ---- */
 
-static bool same_source(const delivery *a, const delivery *b) {
-    return a->kept == b->kept && (a->kept || a->row == b->row);
+static const float *state_of(const engine *g, const delivery *d) {
+    return d->kept ? d->kept : forward_hidden(g->scratch) + g->place[d->row] * g->m->hp.n_embd;
 }
 
-/* Logits of the next deliveries, as many different rows as there is room for. */
+/* Logits of the next deliveries, as many different rows as there is room for. Neighbours of the
+ * same row share its logits. */
 static void compute_logits(engine *g) {
     size_t E = g->m->hp.n_embd, n = 0;
+    const float *last = NULL;
     for (g->begin = g->end; g->end < g->n_deliveries; g->end++) {
         const delivery *d = &g->deliveries[g->end];
-        if (g->end > g->begin && same_source(d, d - 1)) continue;
+        const float *h = state_of(g, d);
+        if (d->hidden || h == last) continue;
         if (n == g->logit_rows) break;
-        const float *h = d->kept ? d->kept : forward_hidden(g->scratch) + g->place[d->row] * E;
         memcpy(g->hidden + n++ * E, h, E * sizeof *h);
+        last = h;
     }
     if (n) forward_logits(g->m, g->scratch, g->hidden, n, g->logits);
 }
@@ -671,16 +675,21 @@ static void commit(engine *g) {
 
 /* Hands out the next delivery. */
 static void deliver_one(engine *g) {
-    const delivery *d = &g->deliveries[g->at];
-    size_t V = g->m->hp.n_vocab;
-    bool last = g->at + 1 == g->end, shared = !last && same_source(d, d + 1);
-    float *logits = g->logits + g->slot * V;
+    const delivery *d = &g->deliveries[g->at++];
+    size_t V = g->m->hp.n_vocab, next = g->at;
+    float *row = g->logits + g->slot * V;
+    bool shared = false;
     job *j = d->j;
-    g->at++;
-    g->slot += !shared;
+    if (d->hidden) {
+        row = (float *)state_of(g, d);
+    } else {
+        while (next < g->end && g->deliveries[next].hidden) next++;
+        shared = next < g->end && state_of(g, &g->deliveries[next]) == state_of(g, d);
+        g->slot += !shared;
+    }
     if (!j || j->failed || j->status != JOB_RUNNING) return;
-    if (shared) logits = memcpy(g->copy, logits, V * sizeof *logits);
-    j->failed = j->kind->take(j, d->wish, d->position, logits, &j->error);
+    if (shared) row = memcpy(g->copy, row, V * sizeof *row);
+    j->failed = j->kind->take(j, d->wish, d->position, row, &j->error);
     if (j->failed) j->rows = 0; /* it made no progress */
     else j->rows++, g->progress = true;
 }

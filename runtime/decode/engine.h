@@ -115,7 +115,8 @@ void engine_wait(engine *g, double seconds);
 typedef enum {
     WANT_NOTHING,       /* the nodes' tokens are processed */
     WANT_LOGITS,        /* after each of the positions: n_vocab floats per row */
-    WANT_LOGPROBS       /* of the token that follows each of the positions: one float per row */
+    WANT_LOGPROBS,      /* of the token that follows each of the positions: one float per row */
+    WANT_HIDDEN         /* the final hidden state, after the output norm: n_embd floats per row */
 } job_want;
 
 /* One node's part: rows after positions first .. first + count - 1 (0-based index of the token that
@@ -125,8 +126,8 @@ typedef struct { cache_node *node; size_t first, count; } job_part;
 /* Retains the nodes. */
 pl_code job_evaluate(engine *g, job_want want, const job_part *parts, size_t n_parts, job **out,
                      pl_error *e);
-/* Row i of all parts' rows in order, when done: [n_vocab] floats, or one; valid until the job is
- * closed. */
+/* Row i of all parts' rows in order, when done: as many floats as job_want says; valid until the
+ * job is closed. */
 const float *job_row(const job *j, size_t i);
 
 /* -- generations -- */
@@ -158,6 +159,7 @@ typedef struct {
     bool logprobs;                  /* keep the model's own log-probability of each new token */
     bool pause;                     /* JOB_WAITING after every token, the last one included */
     bool choose;                    /* JOB_WAITING before every token: the owner chooses it */
+    bool fed;                       /* it computes nothing: tokens come by job_push */
     int priority;
 } generate_options;
 
@@ -192,6 +194,13 @@ float *job_choice(job *j);
 /* Chooses that token, or (by_sampler) what the job's own sampler makes of the logits. The job then
  * waits with the token, or goes on, as if it had picked it itself. */
 pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e);
+
+/* With `fed`: the next token, as if it had been picked. The job stays JOB_WAITING with it, or is
+ * done. PL_ERR_ARGUMENT: it is done already, or the id is not one of the model's. */
+pl_code job_push(job *j, int32_t id, pl_error *e);
+/* With `fed`: what was pushed stands in this cache, which begins with all of it and may be longer;
+ * from now on the job's caches are its. PL_ERR_ARGUMENT: it does not. */
+pl_code job_rest_on(job *j, cache_node *cache, pl_error *e);
 
 /* Goes on after JOB_WAITING: to JOB_RUNNING, or to JOB_DONE when that token was the last. */
 void job_resume(job *j);

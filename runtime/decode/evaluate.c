@@ -1,5 +1,5 @@
 /* evaluate.c: jobs that process caches and look at what the model says of their tokens: logits,
- * log-probabilities, or nothing but the processing. All parts that one call names are wished for at
+ * log-probabilities, hidden states, or nothing but the processing. All parts that one call names are wished for at
  * once, so they share steps. */
 #include <assert.h>
 #include <string.h>
@@ -32,22 +32,23 @@ static job_wish wish(const job *j, size_t i) {
                       .length = v->want == WANT_NOTHING ? node_length(p->node)
                                                         : p->first + p->count,
                       .first = p->first + p->taken,
-                      .count = p->count - p->taken};
+                      .count = p->count - p->taken,
+                      .hidden = v->want == WANT_HIDDEN};
 }
 
-static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *e) {
+static pl_code take(job *j, size_t i, size_t position, float *row, pl_error *e) {
     evaluation *v = (evaluation *)j;
     part *p = &v->parts[i];
     const model *m = engine_model(j->g);
     float *out = p->out + p->taken * v->row_size;
     (void)e;
     assert(position == p->first + p->taken);
-    if (v->want == WANT_LOGITS) {
-        memcpy(out, logits, v->row_size * sizeof *out);
+    if (v->want != WANT_LOGPROBS) {
+        memcpy(out, row, v->row_size * sizeof *out);
     } else {
         int32_t id;
         node_tokens(p->node, position + 1, 1, &id);
-        *out = (float)((double)logits[id] - logits_logsumexp(m->math, logits, m->hp.n_vocab));
+        *out = (float)((double)row[id] - logits_logsumexp(m->math, row, m->hp.n_vocab));
     }
     p->taken++;
     return PL_OK;
@@ -84,15 +85,16 @@ pl_code job_evaluate(engine *g, job_want want, const job_part *parts, size_t n_p
     size_t rows = 0, floats, at = 0;
     if (!v) return pl_fail(e, PL_ERR_MEMORY, "no memory for an evaluation");
     v->want = want;
-    v->row_size = want == WANT_LOGITS ? engine_model(g)->hp.n_vocab : 1;
+    const hparams *hp = &engine_model(g)->hp;
+    v->row_size = want == WANT_LOGITS ? hp->n_vocab : want == WANT_HIDDEN ? hp->n_embd : 1;
     job_enter(&v->job, g, &kind);
     for (size_t i = 0; i < n_parts; i++) rows += parts[i].count;
     v->parts = mem_zarray(n_parts, sizeof *v->parts);
     if (checked_mul(rows, v->row_size, &floats)) v->rows = mem_array(floats, sizeof *v->rows);
     if (!v->parts || !v->rows) {
+        size_t row_size = v->row_size;
         job_close(&v->job);
-        return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of %zu floats", rows,
-                       want == WANT_LOGITS ? (size_t)engine_model(g)->hp.n_vocab : 1);
+        return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of %zu floats", rows, row_size);
     }
     for (; v->n_parts < n_parts; v->n_parts++) {
         const job_part *p = &parts[v->n_parts];

@@ -17,7 +17,7 @@ typedef struct {
     cache_node *node;           /* base, the input, the new tokens; grows */
     size_t n_before;            /* tokens before the new ones */
     size_t max_new_tokens;
-    bool stop_at_eog, logprobs, pause;
+    bool stop_at_eog, logprobs, pause, fed;
     float *choice;              /* [n_vocab], with `choose` */
     bool choosing;              /* the owner is to choose, and choice is what from */
     /* all tokens so far are without text: SentencePiece's leading space is still to come */
@@ -280,6 +280,7 @@ pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *
     if (!v) return pl_fail(e, PL_ERR_MEMORY, "no memory for a generation");
     v->max_new_tokens = o->max_new_tokens;
     v->stop_at_eog = o->stop_at_eog, v->logprobs = o->logprobs, v->pause = o->pause;
+    v->fed = o->fed;
     v->penalties = sampler_reads_tokens(&o->sampler);
     v->job.priority = o->priority;
     v->job.waits = true;
@@ -288,6 +289,8 @@ pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *
         job_close(&v->job);
         return rc;
     }
+    if (v->fed && v->reason != FINISH_NONE) job_finish(&v->job, v->reason);
+    else if (v->fed) job_set_status(&v->job, JOB_WAITING);
     *out = &v->job;
     return PL_OK;
 }
@@ -306,6 +309,41 @@ pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e) {
     if (rc) return rc;
     v->choosing = false;
     if (!v->pause) job_resume(j);
+    return PL_OK;
+}
+
+pl_code job_push(job *j, int32_t id, pl_error *e) {
+    generation *v = of(j);
+    size_t n_vocab = model_of(v)->hp.n_vocab;
+    if (j->status == JOB_DONE)
+        return pl_fail(e, PL_ERR_ARGUMENT, "it takes no more tokens: it has ended (%s)",
+                       finish_name(v->reason));
+    if (id < 0 || (size_t)id >= n_vocab)
+        return pl_fail(e, PL_ERR_ARGUMENT, "token %d was pushed; ids go from 0 to %zu", id,
+                       n_vocab - 1);
+    pl_code rc = accept(v, id, NAN, e);
+    if (!rc && v->reason != FINISH_NONE) job_finish(j, v->reason);
+    return rc;
+}
+
+pl_code job_rest_on(job *j, cache_node *cache, pl_error *e) {
+    generation *v = of(j);
+    size_t n = node_length(v->node), common = node_common_prefix(v->node, cache);
+    cache_node *whole = NULL, *node = NULL;
+    pl_code rc;
+    if (common < n)
+        return pl_fail(e, PL_ERR_ARGUMENT,
+                       "the cache differs from what was pushed: %zu of %zu tokens are the same",
+                       common, n);
+    if ((rc = node_truncate(cache, n, &whole, e)) || (rc = node_grow(whole, NULL, 0, &node, e))) {
+        node_release(whole);
+        return rc;
+    }
+    node_seal(v->node);
+    node_release(v->node);
+    node_release(v->base);
+    v->node = node;
+    v->base = whole;
     return PL_OK;
 }
 

@@ -11,15 +11,18 @@
 typedef struct {
     cache_node *node;       /* NULL: nothing */
     size_t length;          /* positions [0, length) are to be processed */
-    size_t first,
-        count; /* the hidden states after these positions are wanted, in order, as many as fit */
+    /* what follows from the hidden states after these positions is wanted, in order, as many as
+     * fit */
+    size_t first, count;
+    bool hidden;            /* those themselves, and no logits */
 } job_wish;
 
 typedef struct {
     size_t (*n_wishes)(const job *j);
     job_wish (*wish)(const job *j, size_t i);
-    /* The logits [n_vocab] after a position that wish i wants, which the job may overwrite. */
-    pl_code (*take)(job *j, size_t i, size_t position, float *logits, pl_error *e);
+    /* The logits [n_vocab] after a position that wish i wants, which the job may overwrite; or the
+     * hidden state [n_embd], which it may not. */
+    pl_code (*take)(job *j, size_t i, size_t position, float *row, pl_error *e);
     bool (*done)(job *j);       /* asked after every step */
     void (*cancel)(job *j);     /* an interrupt reached it */
     void (*free)(job *j);
