@@ -603,6 +603,117 @@ TEST(logprobs_are_those_of_the_model_and_rows_that_were_not_kept_run_again) {
     engine_close(g);
 }
 
+/* The output matrix makes logits of hidden states, whatever else the same step hands out. */
+TEST(hidden_states_are_what_the_logits_are_made_of) {
+    enum { N = 70 };
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1),
+           *fresh = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    const model *m = engine_model(g);
+    size_t E = m->hp.n_embd;
+    int32_t list[N];
+    float *want = malloc(N * V * sizeof *want), *got = malloc(N * V * sizeof *got);
+    cache_node *n, *same;
+    forward_scratch *scratch;
+    job *states, *logits, *again;
+    pl_error e;
+    random_tokens(list, N);
+    n = tiny_cache(g, list, N);
+    same = tiny_cache(fresh, list, N);
+    assert_int_equal(evaluate(fresh, same, 0, N, want, &e), PL_OK);
+    assert_non_null(scratch = forward_scratch_new());
+    assert_int_equal(forward_reserve(m, scratch, 1, 1, N, &e), PL_OK);
+    /* Of the same rows, in the same steps: states, logits, states of some. */
+    assert_int_equal(job_evaluate(g, WANT_HIDDEN, &(job_part){n, 0, N}, 1, &states, &e), PL_OK);
+    assert_int_equal(job_evaluate(g, WANT_LOGITS, &(job_part){n, 10, N - 10}, 1, &logits, &e),
+                     PL_OK);
+    assert_int_equal(job_evaluate(g, WANT_HIDDEN, &(job_part){n, 30, 5}, 1, &again, &e), PL_OK);
+    assert_int_equal(job_run(states, &e), PL_OK);
+    assert_int_equal(job_run(logits, &e), PL_OK);
+    assert_int_equal(job_run(again, &e), PL_OK);
+    forward_logits(m, scratch, job_row(states, 0), N, got);
+    assert_memory_equal(got, want, N * V * sizeof *got);
+    assert_memory_equal(job_row(logits, 0), want + 10 * V, (N - 10) * V * sizeof *want);
+    assert_memory_equal(job_row(again, 0), job_row(states, 30), 5 * E * sizeof(float));
+    job_close(again);
+    /* The last one was kept with its node. */
+    uint64_t rerun = engine_stats(g).rerun;
+    assert_int_equal(job_evaluate(g, WANT_HIDDEN, &(job_part){n, N - 1, 1}, 1, &again, &e), PL_OK);
+    assert_int_equal(job_run(again, &e), PL_OK);
+    assert_memory_equal(job_row(again, 0), job_row(states, N - 1), E * sizeof(float));
+    assert_int_equal(engine_stats(g).rerun, rerun);
+    job_close(states);
+    job_close(logits);
+    job_close(again);
+    forward_scratch_free(scratch);
+    node_release(n);
+    node_release(same);
+    free(want);
+    free(got);
+    engine_close(g);
+    engine_close(fresh);
+}
+
+/* ---- tokens that are pushed ---- */
+
+TEST(a_generation_that_is_fed_says_what_one_that_picked_the_same_says) {
+    engine *g = tiny_engine(small_model(512, TYPE_F16), 0, 1);
+    for (size_t round = 0; round < 200; round++) {
+        int32_t list[30], out[20];
+        size_t n = 1 + below(30), most = below(20);
+        cache_node *prompt, *picked, *next, *rest, *before[2];
+        generate_options o;
+        job *j, *fed;
+        pl_error e;
+        random_tokens(list, n);
+        prompt = tiny_cache(g, list, n);
+        o = options(prompt, NULL, 0, most);
+        o.sampler.temperature = 1, o.sampler.seed = round;
+        o.stop_tokens = list, o.n_stop_tokens = n / 4;
+        assert_int_equal(job_generate(g, &o, &j, &e), PL_OK);
+        assert_int_equal(job_run(j, &e), PL_OK);
+        o.fed = true;
+        assert_int_equal(job_generate(g, &o, &fed, &e), PL_OK);
+        uint64_t steps = engine_stats(g).steps;
+        generate_result want = job_result(j);
+        for (size_t i = 0; i < want.n_tokens; i++) {
+            assert_int_equal(job_state(fed), JOB_WAITING);
+            assert_int_equal(job_push(fed, -1, &e), PL_ERR_ARGUMENT);
+            assert_int_equal(job_push(fed, V, &e), PL_ERR_ARGUMENT);
+            assert_int_equal(job_push(fed, want.tokens[i], &e), PL_OK);
+            assert_int_equal(job_token(fed).id, want.tokens[i]);
+        }
+        assert_int_equal(job_state(fed), JOB_DONE);
+        assert_int_equal(job_push(fed, 0, &e), PL_ERR_ARGUMENT);
+        assert_int_equal(engine_stats(g).steps, steps);
+        assert_int_equal(job_result(fed).n_tokens, want.n_tokens);
+        assert_int_equal(job_result(fed).reason, want.reason);
+        assert_int_equal(job_result(fed).n_text, want.n_text);
+        assert_memory_equal(job_result(fed).text, want.text, want.n_text);
+        /* On a longer cache of the same beginning; not on one that differs. */
+        assert_int_equal(job_cache(j, &picked, &e), PL_OK);
+        random_tokens(out, 3);
+        assert_int_equal(node_extend(picked, out, 3, &next, &e), PL_OK);
+        assert_int_equal(job_rest_on(fed, next, &e), PL_OK);
+        assert_int_equal(job_cache(fed, &rest, &e), PL_OK);
+        assert_int_equal(node_length(rest), node_length(picked));
+        assert_int_equal(node_processed(rest), node_processed(picked));
+        assert_int_equal(node_common_prefix(rest, picked), node_length(picked));
+        assert_int_equal(job_cache_before(j, &before[0], &e), PL_OK);
+        assert_int_equal(job_cache_before(fed, &before[1], &e), PL_OK);
+        assert_int_equal(node_length(before[0]), node_length(before[1]));
+        if (want.n_tokens) assert_int_equal(job_rest_on(fed, prompt, &e), PL_ERR_ARGUMENT);
+        node_release(before[0]);
+        node_release(before[1]);
+        node_release(rest);
+        node_release(next);
+        node_release(picked);
+        job_close(j);
+        job_close(fed);
+        node_release(prompt);
+    }
+    engine_close(g);
+}
+
 /* ---- what is kept ---- */
 
 TEST(a_prompt_that_is_processed_serves_any_number_of_generations) {
@@ -735,6 +846,8 @@ int main(void) {
         ENGINE_TEST(what_many_caches_wait_for_is_processed_in_one_step_and_once),
         ENGINE_TEST(generations_that_are_open_together_share_steps_and_do_not_disturb_one_another),
         ENGINE_TEST(logprobs_are_those_of_the_model_and_rows_that_were_not_kept_run_again),
+        ENGINE_TEST(hidden_states_are_what_the_logits_are_made_of),
+        ENGINE_TEST(a_generation_that_is_fed_says_what_one_that_picked_the_same_says),
         ENGINE_TEST(a_prompt_that_is_processed_serves_any_number_of_generations),
         ENGINE_TEST(a_restored_cache_goes_on_with_the_same_bits_and_processes_nothing_again),
         ENGINE_TEST(models_of_unusual_shape_say_the_same_in_any_chunks_and_on_any_kernels),
