@@ -1,33 +1,14 @@
--- Beam search: keep the `width` prefixes with the largest sums of log-probabilities. Branches fork by value, losers are
--- dropped, and all live beams are looked at in one step.
+-- Beam search beside greedy: the best sentence is not made of the best words.
 local perilune = require "perilune"
+local beam = require "perilune.strategies.beam"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
-local function beam_search(root, width, max_new_tokens)
-  local live, done = {{cache = root, score = 0}}, {}
-  for _ = 1, max_new_tokens do
-    local caches, grown = {}, {}
-    for i, beam in ipairs(live) do caches[i] = beam.cache end
-    for i, logits in ipairs(perilune.logits(caches)) do
-      local ids, logprobs = logits:top(2 * width)
-      for k, id in ipairs(ids) do grown[#grown + 1] = {from = caches[i], id = id, score = live[i].score + logprobs[k]} end
-    end
-    table.sort(grown, function(a, b) return a.score > b.score end)
-    live = {}
-    for _, beam in ipairs(grown) do
-      beam.cache = beam.from:extend(beam.id)             -- computes nothing: a losing or finished beam never runs
-      local into = model:is_eog(beam.id) and done or live
-      into[#into + 1] = beam
-      if #live == width then break end
-    end
-    if #done >= width then break end
-  end
-  table.move(live, 1, #live, #done + 1, done)
-  table.sort(done, function(a, b) return a.score / (#a.cache - #root) > b.score / (#b.cache - #root) end)
-  return done
-end
+local prompt = model:cache():extend "Once upon a time"
+local function score(tokens) return (model:score(prompt, {tokens}))[1] end
 
-local root = model:cache():extend "The capital of"
-for i, beam in ipairs(beam_search(root, 4, 12)) do
-  if i <= 4 then print(("%7.3f  %s"):format(beam.score, beam.cache:text())) end
-end
+local o = {cache = prompt, max_new_tokens = 24}
+local tokens, _, info = model:generate(o)
+print(("greedy   %.2f %s"):format(score(tokens), info.text))
+tokens, _, info = beam(model, {cache = prompt, max_new_tokens = 24, beams = 4})
+print(("4 beams  %.2f %s"):format(score(tokens), info.text))
+for i = 2, 4 do print(("  %d.     %.2f %s"):format(i, info.beams[i].sum, info.beams[i].text)) end

@@ -295,6 +295,12 @@ function Cache:fork() end
 ---@return perilune.Logits
 function Cache:logits(i, j) end
 
+--- The final hidden state after the last token; with positions, a list: after each of those.
+---@param i? integer
+---@param j? integer
+---@return perilune.Hidden | perilune.Hidden[]
+function Cache:hidden(i, j) end
+
 --- Log-probabilities of its own tokens given those before, from the second on.
 ---@param i? integer
 ---@param j? integer
@@ -478,6 +484,27 @@ function Probs:logits() end
 --- Lets go of its memory now. Also <close>.
 function Probs:close() end
 
+--- A final hidden state: #h numbers.
+---@class perilune.Hidden
+---@field [integer] number
+local Hidden = {}
+
+--- Of a list: a list of numbers.
+---@param other perilune.Hidden | perilune.Hidden[]
+---@return number | number[]
+function Hidden:dot(other) end
+
+--- Of a list: a list of numbers.
+---@param other perilune.Hidden | perilune.Hidden[]
+---@return number | number[]
+function Hidden:cosine(other) end
+
+---@return number
+function Hidden:norm() end
+
+--- Lets go of its memory now. Also <close>.
+function Hidden:close() end
+
 --- A set of token ids; it does not change. `for id in set do` goes through it.
 ---@class perilune.Set
 ---@operator len: integer
@@ -534,6 +561,12 @@ local Sampler = {}
 --- With the same state.
 ---@return perilune.Sampler
 function Sampler:clone() end
+
+--- The id that generate would take behind the cache, with these options and this seed.
+---@param l perilune.Logits changed
+---@param cache perilune.Cache
+---@return integer
+function Sampler:pick(l, cache) end
 
 ---@class perilune.File
 local File = {}

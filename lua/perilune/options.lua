@@ -49,7 +49,7 @@ function M.read(what, given, own, kind)
     elseif allows(kind or "generate", key) then
       rest[key] = value
     else
-      core.raise("argument", ("%s: option '%s' is not one of it"):format(what, tostring(key)), 2)
+      core.raise("argument", ("%s has no option '%s'"):format(what, tostring(key)), 2)
     end
   end
   return mine, rest
