@@ -20,10 +20,10 @@ end
 local function check(what, key, default, value)
   if math.type(default) == "integer" and (math.type(value) ~= "integer" or value < 1) then
     core.raise("argument", ("%s: option '%s' is %s: a whole number of at least 1 is allowed")
-      :format(what, key, tostring(value)), 3)
+      :format(what, key, tostring(value)))
   elseif math.type(default) == "float" and not (type(value) == "number" and value - value == 0) then
     core.raise("argument", ("%s: option '%s' is %s: a number is allowed"):format(
-      what, key, tostring(value)), 3)
+      what, key, tostring(value)))
   end
 end
 
@@ -38,7 +38,7 @@ end
 ---@return table, table
 function M.read(what, given, own, kind)
   if type(given) ~= "table" then
-    core.raise("argument", ("%s: a table of options expected, got %s"):format(what, type(given)), 2)
+    core.raise("argument", ("%s: a table of options expected, got %s"):format(what, type(given)))
   end
   local mine, rest = {}, {}
   for key, default in pairs(own) do mine[key] = default end
@@ -49,7 +49,7 @@ function M.read(what, given, own, kind)
     elseif allows(kind or "generate", key) then
       rest[key] = value
     else
-      core.raise("argument", ("%s has no option '%s'"):format(what, tostring(key)), 2)
+      core.raise("argument", ("%s has no option '%s'"):format(what, tostring(key)))
     end
   end
   return mine, rest

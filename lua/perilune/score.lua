@@ -1,17 +1,20 @@
--- score: how probable continuations of a cache are, and which of several is the most: all of them in one step, behind what
--- they share.
+-- score: how probable continuations of a cache are, and which of several is the most: all in one
+-- step, behind what they share.
 
 local core = require "perilune.core"
 
+local function misuse(message, ...) core.raise("argument", message:format(...)) end
+
 local function check(cache, list, what)
   if type(list) ~= "table" or #list == 0 then
-    error(("%s: a list of continuations expected, got %s"):format(what, type(list) == "table" and "an empty one" or type(list)), 3)
+    misuse("%s: a list of continuations expected, got %s", what,
+      type(list) == "table" and "an empty one" or type(list))
   end
-  if #cache == 0 then error(what .. ": the cache is empty: there is nothing that they continue", 3) end
+  if #cache == 0 then misuse("%s: the cache is empty: nothing that they continue", what) end
 end
 
---- The log-probability of each continuation, a text or a list of ids, behind the cache: sums over its tokens, the caches that
---- end with each, and the log-probabilities of its tokens one by one.
+--- The log-probability of each continuation, a text or a list of ids, behind the cache: sums over
+--- its tokens, the caches that end with each, and the log-probabilities of its tokens one by one.
 ---@param cache perilune.Cache
 ---@param continuations (string | integer[])[]
 ---@return number[], perilune.Cache[], number[][]
@@ -20,7 +23,7 @@ function core.model_methods.score(_, cache, continuations)
   local sums, caches, per_token, requests = {}, {}, {}, {}
   for i, text in ipairs(continuations) do
     caches[i] = cache:extend(text)
-    if #caches[i] == #cache then error(("score: continuation %d is empty"):format(i), 2) end
+    if #caches[i] == #cache then misuse("score: continuation %d is empty", i) end
   end
   for i, extended in ipairs(caches) do requests[i] = core.begin_logprobs(extended, #cache + 1) end
   for i, request in ipairs(requests) do
@@ -30,9 +33,10 @@ function core.model_methods.score(_, cache, continuations)
   return sums, caches, per_token
 end
 
---- The most probable of several continuations: its place, the cache that ends with it, and what was compared. by = "total" (the
---- default): sums of log-probabilities; "mean": per token; "calibrated": less what they are behind `without`, a cache that says
---- nothing of the question (Holtzman et al. 2021, domain conditional PMI).
+--- The most probable of several continuations: its place, the cache that ends with it, and what
+--- was compared. by = "total" (the default): sums of log-probabilities; "mean": per token;
+--- "calibrated": less what they are behind `without`, a cache that says nothing of the question
+--- (Holtzman et al. 2021, domain conditional PMI).
 ---@param cache perilune.Cache
 ---@param choices (string | integer[])[]
 ---@param options? {by?: "total" | "mean" | "calibrated", without?: perilune.Cache}
@@ -43,12 +47,14 @@ function core.model_methods.select(model, cache, choices, options)
   for key, value in pairs(options or {}) do
     if key == "by" then by = value
     elseif key == "without" then without = value
-    else error(("select: unknown option '%s' (allowed: by, without)"):format(key), 2) end
+    else misuse("select: unknown option '%s' (allowed: by, without)", tostring(key)) end
   end
   if by ~= "total" and by ~= "mean" and by ~= "calibrated" then
-    error(("select: option 'by' is %s: 'total', 'mean' or 'calibrated' is allowed"):format(tostring(by)), 2)
+    misuse("select: option 'by' is %s: 'total', 'mean' or 'calibrated' is allowed", tostring(by))
   end
-  if (by == "calibrated") ~= (without ~= nil) then error("select: 'calibrated' and option 'without' go together", 2) end
+  if (by == "calibrated") ~= (without ~= nil) then
+    misuse "select: 'calibrated' and option 'without' go together"
+  end
   local values, caches, per_token = model:score(cache, choices)
   if by == "mean" then
     for i, logprobs in ipairs(per_token) do values[i] = values[i] / #logprobs end

@@ -45,7 +45,7 @@ local function tell(self)
     core.choose_end(request)
   elseif said ~= nil and said ~= true then
     core.raise("argument", ("on_token returned a %s: where a strategy decides what comes next, "
-      .. "only false is allowed"):format(type(said)), 3)
+      .. "only false is allowed"):format(type(said)))
   end
 end
 

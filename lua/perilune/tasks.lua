@@ -1,22 +1,30 @@
--- tasks: what is built on perilune.spawn: several at once, over a list, the first of several; and coroutines through which a
--- task can wait. The core suspends and resumes (runtime/bind/task.c).
+-- tasks: what is built on perilune.spawn: several at once, over a list, the first of several; and
+-- coroutines through which a task can wait. The core suspends and resumes (runtime/bind/task.c).
 
 local core = require "perilune.core"
 
 local M = {}
 
 local function cancel_all(tasks)
-  for _, task in ipairs(tasks) do pcall(task.cancel, task) end -- the one that runs now, if it is among them, is told by an error
+  -- The one that runs now, if it is among them, is told by an error.
+  for _, task in ipairs(tasks) do pcall(task.cancel, task) end
 end
 
+local function misuse(message, ...) core.raise("argument", message:format(...)) end
+
 local function check_functions(functions, what)
-  if type(functions) ~= "table" then error(("%s: a list of functions expected, got %s"):format(what, type(functions)), 3) end
+  if type(functions) ~= "table" then
+    misuse("%s: a list of functions expected, got %s", what, type(functions))
+  end
   for i, f in ipairs(functions) do
-    if type(f) ~= "function" then error(("%s: a list of functions expected, got a %s at %d"):format(what, type(f), i), 3) end
+    if type(f) ~= "function" then
+      misuse("%s: a list of functions expected, got a %s at %d", what, type(f), i)
+    end
   end
 end
 
--- Waits until all tasks of the list are done; if one fails, or the caller is cancelled meanwhile, the rest is cancelled.
+-- Waits until all tasks of the list are done; if one fails, or the caller is cancelled meanwhile,
+-- the rest is cancelled.
 local function join_all(tasks)
   local _ <close> = setmetatable({}, {__close = function() cancel_all(tasks) end})
   local open = table.move(tasks, 1, #tasks, 1, {})
@@ -26,7 +34,8 @@ local function join_all(tasks)
   end
 end
 
---- Calls the functions side by side; their first results, in the same order. The first error cancels the rest and is raised.
+--- Calls the functions side by side; their first results, in the same order. The first error
+--- cancels the rest and is raised.
 ---@param functions (fun(): any)[]
 ---@return any[]
 function M.parallel(functions)
@@ -38,24 +47,27 @@ function M.parallel(functions)
   return results
 end
 
---- Calls fn(item, i) for every item of a list, or fn(i, i) for 1 to n, side by side, at most `limit` at a time; the first
---- results, in order. The first error cancels the rest and is raised.
+--- Calls fn(item, i) for every item of a list, or fn(i, i) for 1 to n, side by side, at most
+--- `limit` at a time; the first results, in order. The first error cancels the rest and is raised.
 ---@param list any[] | integer
 ---@param fn fun(item: any, i: integer): any
 ---@param options? {limit?: integer}
 ---@return any[]
 function M.map(list, fn, options)
+  if options ~= nil and type(options) ~= "table" then
+    misuse("map: a table of options expected, got %s", tostring(options))
+  end
   for key in pairs(options or {}) do
-    if key ~= "limit" then error(("map: unknown option '%s': limit is allowed"):format(key), 2) end
+    if key ~= "limit" then misuse("map: unknown option '%s': limit is allowed", tostring(key)) end
   end
   if type(list) ~= "table" and (math.type(list) ~= "integer" or list < 0) then
-    error(("map: a list or a number of times expected, got %s"):format(tostring(list)), 2)
+    misuse("map: a list or a number of times expected, got %s", tostring(list))
   end
-  if type(fn) ~= "function" then error(("map: a function expected, got a %s"):format(type(fn)), 2) end
+  if type(fn) ~= "function" then misuse("map: a function expected, got a %s", type(fn)) end
   local n = type(list) == "table" and #list or list
   local limit = options and options.limit or n
   if math.type(limit) ~= "integer" or (limit < 1 and n > 0) then
-    error(("map: option 'limit' is %s: a whole number of at least 1 is allowed"):format(tostring(limit)), 2)
+    misuse("map: option 'limit' is %s: a whole number of at least 1 is allowed", tostring(limit))
   end
   local results, next_item = {}, 0
   local function work()
@@ -71,13 +83,13 @@ function M.map(list, fn, options)
   return results
 end
 
---- Calls the functions side by side until one returns: its place, and its results. The others are cancelled. An error is
---- raised, and cancels the others too.
+--- Calls the functions side by side until one returns: its place, and its results. The others are
+--- cancelled. An error is raised, and cancels the others too.
 ---@param functions (fun(): any)[]
 ---@return integer, ...
 function M.race(functions)
   check_functions(functions, "race")
-  if #functions == 0 then error("race: a list of functions expected, got an empty one", 2) end
+  if #functions == 0 then misuse "race: a list of functions expected, got an empty one" end
   local tasks = {}
   for i, f in ipairs(functions) do tasks[i] = core.spawn(f) end
   local _ <close> = setmetatable({}, {__close = function() cancel_all(tasks) end})
@@ -85,8 +97,8 @@ function M.race(functions)
   return i, tasks[i]:join()
 end
 
--- Gives the token that a coroutine waits with on to who resumes this one. If that one never comes back, because the task was
--- cancelled, the coroutine is closed.
+-- Gives the token that a coroutine waits with on to who resumes this one. If that one never comes
+-- back, because the task was cancelled, the coroutine is closed.
 local guard = {__close = function(self)
   if self.co then coroutine.close(self.co) end
 end}
@@ -96,8 +108,8 @@ local function pass_on(co, token)
   waiting.co = nil
 end
 
---- A coroutine as a function, like coroutine.wrap, through which a task can wait: what needs the engine inside suspends the
---- whole task, as if there were no coroutine between.
+--- A coroutine as a function, like coroutine.wrap, through which a task can wait: what needs the
+--- engine inside suspends the whole task, as if there were no coroutine between.
 ---@param fn fun(...: any): ...
 ---@return fun(...: any): ...
 function M.wrap(fn)
@@ -117,7 +129,9 @@ function M.wrap(fn)
     return first, ...
   end
   return function(...)
-    if waits and coroutine.status(co) == "suspended" then error("the coroutine waits, in another task", 2) end
+    if waits and coroutine.status(co) == "suspended" then
+      core.raise("argument", "the coroutine waits, in another task")
+    end
     core.passes(co)
     return go_on(coroutine.resume(co, ...))
   end

@@ -123,7 +123,7 @@ int bind_fail(lua_State *L, const pl_error *e);
 int bind_arg_error(lua_State *L, int arg, const char *format, ...);
 /* The same for a closed handle, "cache" or another, with its own code. */
 int bind_closed_arg(lua_State *L, int arg, const char *what);
-/* core.raise(code, message): for what is said in Lua. Where: two levels above. */
+/* core.raise(code, message): for what is said in Lua; it says where the script called that. */
 int bind_raise_from_lua(lua_State *L);
 /* Replaces the message on the top by an error object. */
 void bind_error_object(lua_State *L, pl_code code);

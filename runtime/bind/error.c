@@ -34,15 +34,31 @@ static pl_code code_of(lua_State *L, const char *name) {
     return PL_OK;
 }
 
-/* core.raise(code, message [, level]): an error object that says where the function that is `level`
- * calls above the one that raises was called; 1 unless given. */
+/* Pushes where the script called the library: the innermost place outside of the folder that the
+ * function at level 1 was loaded from. */
+static void push_where(lua_State *L) {
+    lua_Debug ar;
+    if (lua_getstack(L, 1, &ar) && lua_getinfo(L, "S", &ar)) {
+        const char *name = ar.source, *end = name, *found;
+        while ((found = strstr(end, "/perilune/")) != NULL) end = found + 1;
+        size_t folder = end > name ? (size_t)(end - name) + sizeof "perilune" : 0;
+        for (int level = 1; folder > 0 && lua_getstack(L, level, &ar); level++) {
+            lua_getinfo(L, "Sl", &ar);
+            if (ar.currentline <= 0 || strncmp(ar.source, name, folder) == 0) continue;
+            lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+            return;
+        }
+    }
+    lua_pushliteral(L, "");
+}
+
+/* core.raise(code, message): for what is said in Lua. */
 int bind_raise_from_lua(lua_State *L) {
-    const char *name = luaL_checkstring(L, 1);
-    int level = (int)luaL_optinteger(L, 3, 1);
+    pl_code code = code_of(L, luaL_checkstring(L, 1));
     luaL_checkstring(L, 2);
     lua_pushvalue(L, 2);
-    bind_error_object(L, code_of(L, name));
-    luaL_where(L, level + 1);
+    bind_error_object(L, code);
+    push_where(L);
     lua_setfield(L, -2, "where");
     return lua_error(L);
 }

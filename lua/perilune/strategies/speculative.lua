@@ -16,15 +16,15 @@ local options = require "perilune.options"
 
 local function check(model, draft, o)
   if not draft then
-    core.raise("argument", "speculative decoding: option 'draft' is missing", 2)
+    core.raise("argument", "speculative decoding: option 'draft' is missing")
   end
   local n, m = model:info().vocab_size, draft:info().vocab_size
   if n ~= m then
     core.raise("mismatch", ("speculative decoding: the draft has %d tokens, the model %d"):format(
-      m, n), 2)
+      m, n))
   end
   if o.mirostat and o.mirostat ~= 0 then
-    core.raise("argument", "speculative decoding: mirostat learns from what is taken back", 2)
+    core.raise("argument", "speculative decoding: mirostat learns from what is taken back")
   end
 end
 
