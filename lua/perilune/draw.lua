@@ -1,0 +1,4 @@
+local M = {}
+function M.page() return "" end
+function M.print() end
+return M

@@ -1,0 +1,49 @@
+/* trace.c: what lua/perilune/trace.lua and replay.lua need of the types below them. These functions
+ * are in the core's table, not among the methods: no script sees them. */
+#include "bind/bind.h"
+
+#include <string.h>
+
+/* core.cache_model(cache) --> the model that it is of */
+static int cache_model(lua_State *L) {
+    bind_check_cache(L, 1);
+    lua_getiuservalue(L, 1, 1);
+    return 1;
+}
+
+/* core.rng_seed(rng) --> the seed that option `rng` takes from it; it moves on, as it does there */
+static int take_rng_seed(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)bind_rng_seed(bind_check_rng(L, 1)));
+    return 1;
+}
+
+/* core.raise(code, message [, level]): an error object. It names the place from which the Lua
+ * function that calls this was called (level 2); as error does, with levels. */
+static int raise_from_lua(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1), *message = luaL_checkstring(L, 2);
+    lua_Integer level = luaL_optinteger(L, 3, 2);
+    pl_code code = PL_ERR_ARGUMENT;
+    for (int c = PL_OK; c <= PL_ERR_CALLBACK; c++)
+        if (strcmp(name, pl_code_name((pl_code)c)) == 0) code = (pl_code)c;
+    lua_pushstring(L, message);
+    bind_error_object(L, code);
+    luaL_where(L, (int)level);
+    lua_setfield(L, -2, "where");
+    return lua_error(L);
+}
+
+void bind_push_trace_functions(lua_State *L) {
+    static const luaL_Reg functions[] = {{"cache_model", cache_model},
+                                         {"rng_seed", take_rng_seed},
+                                         {"raise", raise_from_lua},
+                                         {NULL, NULL}};
+    luaL_setfuncs(L, functions, 0);
+    luaL_getmetatable(L, CACHE_TYPE);
+    lua_setfield(L, -2, "cache_meta");
+    luaL_getmetatable(L, LOGITS_TYPE);
+    lua_getfield(L, -1, "__index"); /* a closure over the methods */
+    lua_getupvalue(L, -1, 1);
+    lua_setfield(L, -4, "logits_methods");
+    lua_pop(L, 1);
+    lua_setfield(L, -2, "logits_meta");
+}
