@@ -2,7 +2,10 @@
  * are in the core's table, not among the methods: no script sees them. */
 #include "bind/bind.h"
 
+#include <lauxlib.h>
+#include <lualib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* core.cache_model(cache) --> the model that it is of */
 static int cache_model(lua_State *L) {
@@ -32,10 +35,18 @@ static int raise_from_lua(lua_State *L) {
     return lua_error(L);
 }
 
+/* core.is_terminal(file) --> whether it is an open file that is one */
+static int is_terminal(lua_State *L) {
+    const luaL_Stream *file = luaL_testudata(L, 1, LUA_FILEHANDLE);
+    lua_pushboolean(L, file != NULL && file->closef != NULL && isatty(fileno(file->f)));
+    return 1;
+}
+
 void bind_push_trace_functions(lua_State *L) {
     static const luaL_Reg functions[] = {{"cache_model", cache_model},
                                          {"rng_seed", take_rng_seed},
                                          {"raise", raise_from_lua},
+                                         {"is_terminal", is_terminal},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     luaL_getmetatable(L, CACHE_TYPE);
