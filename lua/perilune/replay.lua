@@ -11,7 +11,7 @@ local PATIENCE = 64 -- rounds in which nothing happens before a task stops waiti
 
 local Model = {__name = "perilune.replay.model"}
 local Cache = {__name = "perilune.replay.cache"}
-local Logits = {__name = "perilune.replay.logits"}
+local Logits = {__name = "perilune.logits"}
 local Stream = {__name = "perilune.replay.stream"}
 
 -- One recording: its nodes, models, and calls by their names.
@@ -33,6 +33,7 @@ local function name(value)
   local meta = getmetatable(value)
   if meta == Cache then return "#" .. node_of(value).place end
   if meta == Model then return "model " .. value.number end
+  if meta == Logits and value.row then return "logits " .. value.row end
 end
 
 -- ---- calls ----
@@ -69,16 +70,33 @@ function Run:entry(key, again)
   return entry
 end
 
+-- A value of the recording: caches become caches.
+function Run:value(stored)
+  return recording.load(stored, function(place) return self:cache(self.nodes[place]) end)
+end
+
+-- Raises a recorded error, with what the call had come to; or this one, of the script's own function.
+function Run:raise(recorded, message, cause)
+  if not message and not recorded.code then error(recorded.message, 0) end
+  local _, err = pcall(core.raise, message and "callback" or recorded.code, message or recorded.message, 0)
+  local had = self:value(recorded)
+  err.tokens, err.cache, err.cause = had.tokens, had.cache, cause
+  error(err, 0)
+end
+
+-- A call that was under way when the recording ended, or was cancelled: waits to be cancelled again.
+function Run:endure(key)
+  for _ = 1, 1000 do core.sleep(0.001) end
+  core.raise("argument", key .. ": did not return in the recording", 4)
+end
+
 -- What a call gave: raises what it raised.
 function Run:results(entry, key)
-  if entry.error then
-    if entry.error.code then core.raise(entry.error.code, entry.error.message, 3) end
-    error(entry.error.message, 0)
-  end
-  if not entry.results then core.raise("argument", key .. ": did not return in the recording", 3) end
+  if entry.error then self:raise(entry.error) end
+  if not entry.results then self:endure(key) end
   local results = {n = #entry.results}
   for i, value in ipairs(entry.results) do
-    results[i] = recording.load(value, function(place) return self:cache(self.nodes[place]) end)
+    results[i] = self:value(value)
   end
   return table.unpack(results, 1, results.n)
 end
@@ -106,45 +124,45 @@ local function logits_of(run, node)
   return setmetatable({run = run, node = node, row = "#" .. node.place}, Logits)
 end
 
-local function ask(l, method, ...)
-  if not l.row then not_recorded(("%s of logits that were computed"):format(method), 4) end
-  return l.run:call(l.row:find "^#" ~= nil, method .. " " .. l.row, ...)
+-- What a method gave, where it was written down; else by `from`, of the recorded candidates.
+local function ask(l, method, from, ...)
+  if not l.row then not_recorded(method .. " of logits that were computed", 4) end
+  local plain = l.row:find "^#" ~= nil
+  local what, next = method .. " " .. l.row, plain and l.node.next
+  if from and next and not l.run.calls[recording.key(what, name, ...)] then
+    local found = table.pack(from(next, ...))
+    if found[1] then return table.unpack(found, 1, found.n) end
+  end
+  return l.run:call(plain, what, ...)
 end
 
 local methods = {}
 
--- The recorded candidates, while the script has not changed them and they suffice.
-local function known(l, k)
-  local next = l.row and l.row:find "^#" and l.node.next
-  return next and (k <= #next.ids or #next.ids == l.run.models[l.node.model].info.vocab_size) and next
-end
-
 function methods.top(l, k)
-  local next = known(l, k)
-  if not next or l.run.calls[recording.key("top " .. l.row, name, k)] then return ask(l, "top", k) end
-  return table.move(next.ids, 1, k, 1, {}), table.move(next.logprobs, 1, k, 1, {})
+  return ask(l, "top", function(next)
+    if k > #next.ids and #next.ids < #l then return nil end
+    return table.move(next.ids, 1, k, 1, {}), table.move(next.logprobs, 1, k, 1, {})
+  end, k)
 end
 
 function methods.argmax(l)
-  local next = known(l, 1)
-  return next and next.ids[1] or ask(l, "argmax")
+  return ask(l, "argmax", function(next) return next.ids[1] end)
 end
 
 function methods.entropy(l)
-  local next = known(l, 0)
-  return next and next.entropy or ask(l, "entropy")
+  return ask(l, "entropy", function(next) return next.entropy end)
 end
 
 function methods.logprob(l, id)
-  local next = known(l, 0)
-  for i, other in ipairs(next and next.ids or {}) do
-    if other == id then return next.logprobs[i] end
-  end
-  return ask(l, "logprob", id)
+  return ask(l, "logprob", function(next)
+    for i, other in ipairs(next.ids) do
+      if other == id then return next.logprobs[i] end
+    end
+  end, id)
 end
 
-function methods.logsumexp(l) return ask(l, "logsumexp") end
-function methods.kl(l, m) return ask(l, "kl", m) end
+function methods.logsumexp(l) return ask(l, "logsumexp", nil) end
+function methods.kl(l, m) return ask(l, "kl", nil, m) end
 
 function methods.sample(l, rng)
   local key = recording.key("sample " .. tostring(l.row), name, rng)
@@ -176,7 +194,7 @@ function methods.xtc(l, _, _, rng)
 end
 
 function Logits.__index(l, key)
-  if type(key) == "number" then not_recorded("logits[" .. key .. "]", 3) end
+  if type(key) == "number" then return ask(l, "get", nil, key) end
   return methods[key]
 end
 
@@ -306,12 +324,9 @@ Cache.__close = of_cache.close
 -- ---- generations ----
 
 -- Calls a function of the script; its error is raised as generate raises it.
-local function call_back(what, fn, ...)
-  local results = table.pack(pcall(fn, ...))
-  if results[1] then return results[2] end
-  local _, err = pcall(core.raise, "callback", what .. ": " .. tostring(results[2]), 0)
-  err.cause = results[2]
-  error(err, 0)
+function Run:call_back(entry, what, fn, ...)
+  local ok, err = pcall(fn, ...)
+  if not ok then self:raise(entry.error or {}, what .. ": " .. tostring(err), err) end
 end
 
 -- Hands the script's functions what they were handed.
@@ -321,12 +336,12 @@ function Run:events(entry, options)
     self:wait(entry.turns[i])
     if event[1] == "token" then
       if options.on_token then
-        call_back("on_token", options.on_token, node.id, event[3], self:cache(node))
+        self:call_back(entry, "on_token", options.on_token, node.id, event[3], self:cache(node))
       end
     elseif options.sampler then
       local others = {}
       for k, place in ipairs(event[3]) do others[k] = logits_of(self, self.nodes[place]) end
-      call_back("sampler", options.sampler, logits_of(self, node), self:cache(node),
+      self:call_back(entry, "sampler", options.sampler, logits_of(self, node), self:cache(node),
         table.unpack(others))
     end
   end
@@ -421,17 +436,15 @@ function Model.__tostring(model)
 end
 Model.__close = of_model.close
 
--- perilune.logits takes caches of recordings, too.
-local function logits_of_many(original)
-  return function(caches)
-    local first = type(caches) == "table" and caches[1]
-    if getmetatable(first) ~= Cache then return original(caches) end
-    local run, rows = first.run, {}
-    local key = recording.key("logits", name, caches)
-    run:pass("logits", caches)
-    for i, c in ipairs(caches) do rows[i] = found(run, node_of(c), key) end
-    return rows
-  end
+-- perilune.logits for caches of recordings, too.
+local function logits_of_many(caches)
+  local first = type(caches) == "table" and caches[1]
+  if getmetatable(first) ~= Cache then return core.logits(caches) end
+  local run, rows = first.run, {}
+  local key = recording.key("logits", name, caches)
+  run:pass("logits", caches)
+  for i, c in ipairs(caches) do rows[i] = found(run, node_of(c), key) end
+  return rows
 end
 
 -- ---- reading ----
@@ -480,14 +493,12 @@ function M.replay(path)
     run.calls[entry.key] = list
     list[#list + 1] = entry
   end
+  require "perilune".logits = logits_of_many
   local models = {}
   for i, known in ipairs(data.models) do
     models[i] = setmetatable({run = run, number = i, known = known}, Model)
   end
   return table.unpack(models)
 end
-
-local perilune = require "perilune"
-perilune.logits = logits_of_many(perilune.logits)
 
 return M

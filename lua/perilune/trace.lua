@@ -97,6 +97,7 @@ function Trace:naming()
     local place = index(value)
     if place then return "#" .. place end
     if self.known[value] then return "model " .. self.known[value].number end
+    if self.rows[value] then return "logits " .. self.rows[value] end
   end
   return index, name
 end
@@ -115,16 +116,18 @@ function Trace:turn(entry)
   entry.turns[#entry.turns + 1] = self.turns
 end
 
-local function describe(err)
-  if type(err) ~= "table" or getmetatable(err) == nil then return {message = tostring(err)} end
-  return {message = tostring(err.message or err), code = err.code}
+-- An error, and what the call had come to.
+function Trace:describe(err)
+  if type(err) ~= "table" or type(err.code) ~= "string" then return {message = tostring(err)} end
+  local had = recording.store({tokens = err.tokens, cache = err.cache}, self.index)
+  return {message = err.message, code = err.code, tokens = had.tokens, cache = had.cache}
 end
 
 -- Closes an entry with what pcall gave, and hands that on.
 function Trace:close_entry(entry, waits, ok, ...)
   if waits then self:turn(entry) end
   if not ok then
-    entry.error = describe((...))
+    entry.error = self:describe((...))
     error((...), 0)
   end
   entry.results = {}
@@ -215,14 +218,18 @@ function Stream.__call(self)
   return trace:close_entry(slot.entry, true, pcall(slot.stream))
 end
 
+-- A stream without a sampler that is closed early says so, as it does without a trace.
 local function close_stream(self)
-  rawget(self, 2).stream:close()
+  local slot = rawget(self, 2)
+  slot.cancelled = slot.cancelled or not slot.sampler and slot.stream.info.finish_reason == nil
+  slot.stream:close()
 end
 
 function Stream.__index(self, key)
   local trace, slot = rawget(self, 1), rawget(self, 2)
   if key == "close" then return close_stream end
   local value = slot.stream[key]
+  if key == "info" and slot.cancelled then value.finish_reason = "cancelled" end
   if value ~= nil and trace.active then
     trace:note(slot.name .. " get", false, {value, n = 1}, key)
   end
@@ -307,7 +314,7 @@ function Trace:wrap_models()
     if not own or not hookable(own) then return original.stream(model, options, ...) end
     self:model(model)
     self.streams = self.streams + 1
-    local slot = {name = "stream " .. self.streams}
+    local slot = {name = "stream " .. self.streams, sampler = own.sampler}
     local entry = self:open("stream", model, own)
     self:hook(own, slot)
     slot.stream = self:close_entry(entry, false, pcall(original.stream, model, own))
@@ -376,6 +383,17 @@ function Trace:found(cache, position, l)
   self.rows[l] = "#" .. node.place
 end
 
+-- Whether the candidates that were noted already say what a method gave.
+local function said(next, method, results)
+  if method == "argmax" then return results[1] == next.ids[1] end
+  if method == "entropy" then return results[1] == next.entropy end
+  if method ~= "top" or #results[1] > #next.ids then return false end
+  for i, id in ipairs(results[1]) do
+    if id ~= next.ids[i] or results[2][i] ~= next.logprobs[i] then return false end
+  end
+  return true
+end
+
 function Trace:wrap_logits()
   local caches, original = self.original.cache, self.original.logits
   self:replace("cache", "logits", function(cache, i, j)
@@ -406,7 +424,9 @@ function Trace:wrap_logits()
       local results = table.pack(original[method](l, ...))
       local place = tonumber(row:match "^#(%d+)$")
       if method == "top" and place then self:follow(self.nodes[place], l, #results[1]) end
-      self:note(key, place ~= nil, results)
+      if not (place and said(self.nodes[place].next, method, results)) then
+        self:note(key, place ~= nil, results)
+      end
       return table.unpack(results, 1, results.n)
     end)
   end
@@ -429,6 +449,12 @@ function Trace:wrap_logits()
       end)
     end
   end
+  local index = self.original.logits_meta.__index
+  self:replace("logits_meta", "__index", function(l, key)
+    local value, row = index(l, key), type(key) == "number" and self.rows[l]
+    if row then self:note("get " .. row, row:find "^#" ~= nil, {value, n = 1}, key) end
+    return value
+  end)
   for _, name in ipairs {"__add", "__sub", "__mul", "__newindex"} do
     local fn = self.original.logits_meta[name]
     self:replace("logits_meta", name, function(l, m, x)

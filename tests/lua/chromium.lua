@@ -133,9 +133,10 @@ end
 function Chromium:close()
     if not self.folder then return end
     pcall(self.call, self, "Browser.close")
+    self.from:read "a" -- until it has ended
     self.to:close()
     self.from:close()
-    os.execute(("rm -rf %s || { sleep 1; rm -rf %s; }"):format(self.folder, self.folder))
+    os.execute("rm -rf " .. self.folder)
     self.folder = nil
 end
 Chromium.__close = Chromium.close
