@@ -20,8 +20,20 @@ Run.__index = Run
 
 -- ---- caches, names, values ----
 
+local HERE = debug.getinfo(1, "S").source
+
+-- Raises an error object that names the line of the script, however deep in this file we are.
+local function fail(code, message)
+  local level, info = 2, debug.getinfo(2, "S")
+  while info and (info.source == HERE or info.what == "C") do
+    level = level + 1
+    info = debug.getinfo(level, "S")
+  end
+  core.raise(code, message, level)
+end
+
 local function node_of(cache)
-  if not cache.node then core.raise("closed", "the cache is closed", 3) end
+  if not cache.node then fail("closed", "the cache is closed") end
   return cache.node
 end
 
@@ -38,8 +50,8 @@ end
 
 -- ---- calls ----
 
-local function not_recorded(key, level)
-  core.raise("argument", key .. ": not in the recording", level)
+local function not_recorded(key)
+  fail("argument", key .. ": not in the recording")
 end
 
 -- Waits until it is this event's turn, so that tasks go on in the order in which they did; when
@@ -65,7 +77,7 @@ function Run:entry(key, again)
   elseif again then
     entry = list[list.taken]
   else
-    core.raise("argument", ("%s: %d times in the recording, and now once more"):format(key, #list), 4)
+    fail("argument", ("%s: %d times in the recording, and now once more"):format(key, #list))
   end
   return entry
 end
@@ -87,7 +99,7 @@ end
 -- A call that was under way when the recording ended, or was cancelled: waits to be cancelled again.
 function Run:endure(key)
   for _ = 1, 1000 do core.sleep(0.001) end
-  core.raise("argument", key .. ": did not return in the recording", 4)
+  fail("argument", key .. ": did not return in the recording")
 end
 
 -- What a call gave: raises what it raised.
@@ -104,7 +116,7 @@ end
 -- A call that is looked up by its name and waits for its turn, if it had one.
 function Run:call(again, what, ...)
   local key = recording.key(what, name, ...)
-  local entry = self:entry(key, again) or not_recorded(key, 4)
+  local entry = self:entry(key, again) or not_recorded(key)
   if entry.turns then self:wait(entry.turns[#entry.turns]) end
   return self:results(entry, key)
 end
@@ -126,7 +138,7 @@ end
 
 -- What a method gave, where it was written down; else by `from`, of the recorded candidates.
 local function ask(l, method, from, ...)
-  if not l.row then not_recorded(method .. " of logits that were computed", 4) end
+  if not l.row then not_recorded(method .. " of logits that were computed") end
   local plain = l.row:find "^#" ~= nil
   local what, next = method .. " " .. l.row, plain and l.node.next
   if from and next and not l.run.calls[recording.key(what, name, ...)] then
@@ -167,7 +179,7 @@ function methods.kl(l, m) return ask(l, "kl", nil, m) end
 function methods.sample(l, rng)
   local key = recording.key("sample " .. tostring(l.row), name, rng)
   rng() -- a draw takes one number
-  local entry = l.row and l.run:entry(key, true) or not_recorded(key, 3)
+  local entry = l.row and l.run:entry(key, true) or not_recorded(key)
   return l.run:results(entry, key)
 end
 
@@ -214,7 +226,7 @@ Logits.__close = methods.close
 
 -- The logits behind a node, which must have been asked for.
 local function found(run, node, key)
-  if not node.next then not_recorded(key, 4) end
+  if not node.next then not_recorded(key) end
   return logits_of(run, node)
 end
 
@@ -258,7 +270,7 @@ end
 
 function Cache.__concat(c, input)
   if getmetatable(c) ~= Cache or type(input) == "number" then
-    core.raise("argument", "cache .. text extends a cache by a text: write cache:extend(id) for a token")
+    fail("argument", "cache .. text extends a cache by a text: write cache:extend(id) for a token")
   end
   return of_cache.extend(c, input)
 end
@@ -266,7 +278,7 @@ end
 function of_cache.truncate(c, n)
   local node = node_of(c)
   if not math.tointeger(n) or n < 0 or n > node.depth then
-    core.raise("argument", ("truncate: the length is %s: 0 to %d is allowed"):format(tostring(n), node.depth))
+    fail("argument", ("truncate: the length is %s: 0 to %d is allowed"):format(tostring(n), node.depth))
   end
   return c.run:cache(recording.ancestor(node, n))
 end
@@ -357,10 +369,10 @@ local of_model = Model.__index
 
 function of_model.generate(model, ...)
   local options, run = recording.options(...), model.run
-  if not options then core.raise("argument", "generate: a table of options expected, got nothing") end
+  if not options then fail("argument", "generate: a table of options expected, got nothing") end
   local key = recording.key("generate", name, model, options)
   local entry = run:entry(key, options.seed or (options.temperature or 0) == 0)
-    or not_recorded(key, 3)
+    or not_recorded(key)
   run:events(entry, options)
   return run:finish(entry, key)
 end
@@ -376,7 +388,7 @@ local function close_stream(s) rawset(s, "closed", true) end
 function Stream.__call(s)
   if rawget(s, "closed") then return nil end
   local run, key = s.run, s.name .. " pull"
-  local entry = run:entry(key) or not_recorded(key, 3)
+  local entry = run:entry(key) or not_recorded(key)
   run:events(entry, s.options)
   return run:finish(entry, key)
 end
@@ -404,7 +416,7 @@ function of_model.is_eog(model, id)
 end
 
 function of_model.piece(model, id)
-  return model.known.pieces[tostring(id)] or not_recorded("piece " .. tostring(id), 3)
+  return model.known.pieces[tostring(id)] or not_recorded("piece " .. tostring(id))
 end
 
 function of_model.id(model, piece) return model.run:call(true, "id", model, piece) end
