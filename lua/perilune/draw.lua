@@ -5,11 +5,12 @@ local json = require "perilune.json"
 
 local M = {}
 
+local _, HERE = ... -- the path of this file, as require says it
+
 -- ---- the page ----
 
 local function template()
-  local path = assert(package.searchpath("perilune.draw", package.path)):gsub("draw%.lua$", "trace.html")
-  local file <close> = assert(io.open(path, "rb"))
+  local file <close> = assert(io.open(HERE:gsub("draw%.lua$", "trace.html"), "rb"))
   return file:read "a"
 end
 
@@ -24,7 +25,9 @@ function M.page(trace)
   local data = trace:data()
   local models = {}
   for i, model in ipairs(data.models) do
-    models[i] = {name = title(model), root = model.root, pieces = model.pieces, control = model.control}
+    models[i] = {
+      name = title(model), root = model.root, pieces = model.pieces, control = model.control,
+    }
   end
   -- No text may end the script that holds it.
   local text = json.encode({models = models, nodes = data.nodes}):gsub("<", "\\u003c")
@@ -54,7 +57,8 @@ local function visible(text)
     local code = utf8.len(char) == 1 and utf8.codepoint(char)
     if char == "\n" then char = "↵"
     elseif char == "\t" then char = "→"
-    elseif not code or code < 32 or code >= 127 and code < 160 or code >= 0x200B and code <= 0x202F then
+    elseif not code or code < 32 or code >= 127 and code < 160
+      or code >= 0x200B and code <= 0x202F then -- controls, and what has no width or turns around
       char = char:gsub(".", function(byte) return ("\\x%02x"):format(byte:byte()) end)
     end
     parts[#parts + 1] = char
@@ -102,8 +106,8 @@ function M.print(trace, file, options)
     return style == "" and text or style .. text .. RESET
   end
 
-  -- A line from its first token to a leaf, then the branches that leave it. `lead` stands in front of
-  -- its first row, `rest` of the others.
+  -- A line from its first token to a leaf, then the branches that leave it. `lead` stands in front
+  -- of its first row, `rest` of the others.
   local function line(first, lead, rest, from)
     local model = trace.models[first.model]
     local branches, width = {}, WIDTH - utf8.len(rest)

@@ -1,6 +1,6 @@
 -- json: values as JSON text and back (RFC 8259), strictly. Lua's strings are bytes: those that are
--- not valid UTF-8 are written one by one as the lone surrogates U+DC80 to U+DCFF (Python's PEP 383),
--- so that every string comes back as it was, and every JSON reader takes the file.
+-- not valid UTF-8 are written one by one as the lone surrogates U+DC80 to U+DCFF (Python's PEP
+-- 383), so that every string comes back as it was, and every JSON reader takes the file.
 
 local core = require "perilune.core"
 
@@ -52,8 +52,8 @@ local function object(map, depth)
   local keys = {}
   for key in pairs(map) do
     if type(key) ~= "string" then
-      core.raise("argument", ("json.encode: a table has the key %s: either a list, or texts as keys")
-        :format(tostring(key)), 0)
+      core.raise("argument", ("json.encode: a table has the key %s: a list, or texts as keys, "
+        .. "are allowed"):format(tostring(key)), 0)
     end
     keys[#keys + 1] = key
   end
@@ -81,8 +81,8 @@ function encode(value, depth)
   return object(value, depth + 1)
 end
 
---- A value as JSON, on one line: nil, booleans, numbers, texts, lists, and tables with texts as keys,
---- which come sorted. The empty table is the empty list.
+--- A value as JSON, on one line: nil, booleans, numbers, texts, lists, and tables with texts as
+--- keys, which come sorted. The empty table is the empty list.
 ---@param value any
 ---@return string
 function M.encode(value)
@@ -112,7 +112,8 @@ function Reader:number()
   if not text then return self:fail "a value expected" end
   if text:find "^%-?0%d" then self:fail "a number with a leading zero" end
   local rest = (self:take "%.%d+" or "") .. (self:take "[eE][+-]?%d+" or "")
-  return rest == "" and math.tointeger(tonumber(text)) or tonumber(text .. (rest == "" and ".0" or rest))
+  if rest ~= "" then return tonumber(text .. rest) end
+  return math.tointeger(tonumber(text)) or tonumber(text .. ".0")
 end
 
 local unescapes = {

@@ -1,5 +1,5 @@
--- recording: what traces and replays agree on: the tree of tokens, how a call is named so that it is
--- found again, and how what it returned is written down.
+-- recording: what traces and replays agree on: the tree of tokens, how a call is named so that it
+-- is found again, and how what it returned is written down.
 
 local core = require "perilune.core"
 local json = require "perilune.json"
@@ -8,10 +8,16 @@ local M = {}
 
 M.FORMAT, M.VERSION = "perilune trace", 1
 
+-- The name of a value's type, as the core and what stands in for it name their types.
+local function type_name_of(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__name or nil
+end
+
 -- ---- names of calls ----
 
--- A value as a text that equal values share. `name` knows caches and models. Of a function only that
--- there was one: a script's functions are new in every run.
+-- A value as a text that equal values share. `name` knows caches and models. Of a function only
+-- that there was one: a script's functions are new in every run.
 local function canonical(value, name)
   local kind = type(value)
   local known = name(value)
@@ -23,8 +29,7 @@ local function canonical(value, name)
   end
   if kind == "nil" or kind == "boolean" then return tostring(value) end
   if kind == "function" then return kind end
-  local meta = getmetatable(value)
-  local type_name = type(meta) == "table" and meta.__name
+  local type_name = type_name_of(value)
   if type_name == "perilune.rng" then return "rng " .. value:state() end
   if type_name == "perilune.set" then return "{" .. table.concat(value:ids(), ", ") .. "}" end
   if kind ~= "table" or type_name then return type_name or kind end
@@ -64,12 +69,25 @@ function M.options(options, max_new_tokens, cache)
   else
     own = {input = options, max_new_tokens = max_new_tokens, cache = cache}
   end
-  local meta = getmetatable(own.rng)
-  if own.seed == nil and type(meta) == "table" and meta.__name == "perilune.rng" then
+  if own.seed == nil and type_name_of(own.rng) == "perilune.rng" then
     own.seed, own.rng = core.rng_seed(own.rng), nil
   end
   return own
 end
+
+-- ---- filters ----
+
+-- What perilune.sampler gives, with something done to the logits that it is given.
+local Filter = {__name = "perilune.sampler"}
+Filter.__index = Filter
+
+--- `apply(filter, l, cache)` stands in for filter(l, cache).
+function M.filter(filter, apply)
+  return setmetatable({filter = filter, apply = apply}, Filter)
+end
+
+function Filter:__call(l, cache) return self.apply(self.filter, l, cache) end
+function Filter:clone() return M.filter(self.filter:clone(), self.apply) end
 
 -- ---- results ----
 
@@ -80,6 +98,7 @@ function M.store(value, index)
   if value == nil then return json.null end
   local place = index(value)
   if place then return {["$cache"] = place} end
+  if type_name_of(value) == "perilune.set" then return value:ids() end
   if type(value) == "userdata" then return json.null end
   if type(value) ~= "table" then return value end
   local copy = {}

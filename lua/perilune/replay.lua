@@ -1,5 +1,6 @@
--- replay: stand-ins for the models of a recorded run, without the models: the same calls on the same
--- caches give what they gave. Nothing is computed; what was not recorded is an error that says so.
+-- replay: stand-ins for the models of a recorded run, without the models: the same calls on the
+-- same caches give what they gave. Nothing is computed; what was not recorded is an error that says
+-- so.
 
 local core = require "perilune.core"
 local json = require "perilune.json"
@@ -66,8 +67,8 @@ function Run:wait(turn)
   self.turn = math.max(self.turn, turn)
 end
 
--- The entry of a call: the next one of that name. `again`: what it gives is a value, so that the last
--- one may be given once more.
+-- The entry of a call: the next one of that name. `again`: what it gives is a value, so that the
+-- last one may be given once more.
 function Run:entry(key, again)
   local list = self.calls[key]
   if not list then return nil end
@@ -87,16 +88,19 @@ function Run:value(stored)
   return recording.load(stored, function(place) return self:cache(self.nodes[place]) end)
 end
 
--- Raises a recorded error, with what the call had come to; or this one, of the script's own function.
+-- Raises a recorded error, with what the call had come to; or this one, of the script's own
+-- function.
 function Run:raise(recorded, message, cause)
   if not message and not recorded.code then error(recorded.message, 0) end
-  local _, err = pcall(core.raise, message and "callback" or recorded.code, message or recorded.message, 0)
+  local code = message and "callback" or recorded.code
+  local _, err = pcall(core.raise, code, message or recorded.message, 0)
   local had = self:value(recorded)
   err.tokens, err.cache, err.cause = had.tokens, had.cache, cause
   error(err, 0)
 end
 
--- A call that was under way when the recording ended, or was cancelled: waits to be cancelled again.
+-- A call that was under way when the recording ended, or was cancelled: waits to be cancelled
+-- again.
 function Run:endure(key)
   for _ = 1, 1000 do core.sleep(0.001) end
   fail("argument", key .. ": did not return in the recording")
@@ -278,7 +282,8 @@ end
 function of_cache.truncate(c, n)
   local node = node_of(c)
   if not math.tointeger(n) or n < 0 or n > node.depth then
-    fail("argument", ("truncate: the length is %s: 0 to %d is allowed"):format(tostring(n), node.depth))
+    fail("argument", ("truncate: the length is %s: 0 to %d is allowed")
+      :format(tostring(n), node.depth))
   end
   return c.run:cache(recording.ancestor(node, n))
 end
@@ -420,6 +425,12 @@ function of_model.piece(model, id)
 end
 
 function of_model.id(model, piece) return model.run:call(true, "id", model, piece) end
+--- Of a pattern, what matched then; sets themselves need no model.
+function of_model.set(model, ids)
+  if type(ids) == "string" then ids = model.run:call(true, "set", model, ids) end
+  return core.rng(0):subset(model.known.info.vocab_size, 0) | ids
+end
+
 function of_model.stats(model) return model.run:call(true, "stats", model) end
 function of_model.score(model, ...) return model.run:call(true, "score", model, ...) end
 of_model.select = core.model_methods.select -- it asks for scores, whoever gives them
@@ -444,7 +455,8 @@ end
 function of_model.close() end
 
 function Model.__tostring(model)
-  return ("model (%s, of a recording)"):format(model.known.info.name or model.known.info.arch or "?")
+  local info = model.known.info
+  return ("model (%s, of a recording)"):format(info.name or info.arch or "?")
 end
 Model.__close = of_model.close
 
@@ -457,6 +469,14 @@ local function logits_of_many(caches)
   run:pass("logits", caches)
   for i, c in ipairs(caches) do rows[i] = found(run, node_of(c), key) end
   return rows
+end
+
+-- Filters leave stand-ins as they are, but for what can be known of them.
+local function sampler(options)
+  return recording.filter(core.sampler(options), function(filter, l, cache)
+    if getmetatable(l) == Logits then return change(l) end
+    return filter(l, cache)
+  end)
 end
 
 -- ---- reading ----
@@ -490,8 +510,8 @@ local function grow(data)
   return nodes
 end
 
---- Stand-ins for the models of a run that trace:save wrote to a .json file, in the order in which the
---- run came to use them.
+--- Stand-ins for the models of a run that trace:save wrote to a .json file, in the order in which
+--- the run came to use them.
 ---@param path string
 ---@return perilune.Model? model, ... # the others; or nil and a message
 function M.replay(path)
@@ -505,7 +525,8 @@ function M.replay(path)
     run.calls[entry.key] = list
     list[#list + 1] = entry
   end
-  require "perilune".logits = logits_of_many
+  local perilune = require "perilune"
+  perilune.logits, perilune.sampler = logits_of_many, sampler
   local models = {}
   for i, known in ipairs(data.models) do
     models[i] = setmetatable({run = run, number = i, known = known}, Model)

@@ -1,7 +1,7 @@
--- trace: what a script does with its models, written down while it runs: the tree of all tokens that
--- it gave or had sampled, and every call with what came of it, for a replay. While a trace is active,
--- the functions that scripts see of models, caches and logits are replaced by ones that also write
--- down; what they compute is the same. Without one nothing is there.
+-- trace: what a script does with its models, written down while it runs: the tree of all tokens
+-- that it gave or had sampled, and every call with what came of it, for a replay. While a trace is
+-- active, the functions that scripts see of models, caches and logits are replaced by ones that
+-- also write down; what they compute is the same. Without one nothing is there.
 
 local core = require "perilune.core"
 local draw = require "perilune.draw"
@@ -131,7 +131,9 @@ function Trace:close_entry(entry, waits, ok, ...)
     error((...), 0)
   end
   entry.results = {}
-  for i = 1, select("#", ...) do entry.results[i] = recording.store((select(i, ...)), self.index) end
+  for i = 1, select("#", ...) do
+    entry.results[i] = recording.store((select(i, ...)), self.index)
+  end
   return ...
 end
 
@@ -199,8 +201,8 @@ function Trace:hook(options, slot)
   end
 end
 
--- Whether our functions can stand in front of these options: what is wrong with them is for the core
--- to say.
+-- Whether our functions can stand in front of these options: what is wrong with them is for the
+-- core to say.
 local function hookable(options)
   local sampler, on_token = options.sampler, options.on_token
   local callable = type(sampler) == "function" or (getmetatable(sampler) or {}).__call ~= nil
@@ -249,7 +251,7 @@ Stream.__close = close_stream
 
 -- Methods of models and caches that compute nothing, or whose results are plain values.
 local PLAIN = {
-  model = {"encode", "decode", "piece", "id", "is_eog"},
+  model = {"encode", "decode", "piece", "id", "is_eog", "set"},
   cache = {"text"},
 }
 
@@ -368,8 +370,9 @@ function Trace:wrap_caches()
     local results = table.pack(pcall(original.logprobs, cache, i, j))
     if results[1] then
       local node, first = self:node(cache), i or 2
+      if first < 0 then first = #cache + 1 + first end
       for k, logprob in ipairs(results[2]) do
-        recording.ancestor(node, (first < 0 and #cache + 1 + first or first) + k - 1).logprob = logprob
+        recording.ancestor(node, first + k - 1).logprob = logprob
       end
     end
     return self:close_entry(entry, true, table.unpack(results, 1, results.n))
@@ -449,6 +452,14 @@ function Trace:wrap_logits()
       end)
     end
   end
+  for _, from in ipairs {"core", "perilune"} do
+    self:replace(from, "sampler", function(options)
+      return recording.filter(self.original.core.sampler(options), function(filter, l, cache)
+        changed(l)
+        return filter(l, cache)
+      end)
+    end)
+  end
   local index = self.original.logits_meta.__index
   self:replace("logits_meta", "__index", function(l, key)
     local value, row = index(l, key), type(key) == "number" and self.rows[l]
@@ -497,8 +508,8 @@ local function copy(from)
   return to
 end
 
---- Begins to record what this Lua state does with its models. `alternatives`: how many candidates are
---- kept at each position.
+--- Begins to record what this Lua state does with its models. `alternatives`: how many candidates
+--- are kept at each position.
 ---@param options? {alternatives?: integer}
 ---@return perilune.Trace
 function M.trace(options)
@@ -509,8 +520,8 @@ function M.trace(options)
     end
     k = math.tointeger(value)
     if not k or k < 1 then
-      core.raise("argument", ("trace: option 'alternatives' is %s: a whole number of at least 1 is allowed")
-        :format(tostring(value)))
+      core.raise("argument", ("trace: option 'alternatives' is %s: a whole number of at least 1 "
+        .. "is allowed"):format(tostring(value)))
     end
   end
   if active then core.raise("argument", "trace: another one is active: stop it first") end
@@ -558,8 +569,8 @@ function Trace:data()
   }
 end
 
---- Writes it: to a name that ends in .html as a page that shows the tree of branches, to one in .json
---- for perilune.replay.
+--- Writes it: to a name that ends in .html as a page that shows the tree of branches, to one in
+--- .json for perilune.replay.
 ---@param path string
 ---@return true? ok, string? message
 function Trace:save(path)
@@ -580,8 +591,8 @@ function Trace:save(path)
   return true
 end
 
---- Prints the tree of branches, with the tokens coloured by their probability. `colour`: default, when
---- the output is a terminal.
+--- Prints the tree of branches, with the tokens coloured by their probability. `colour`: default,
+--- when the output is a terminal.
 ---@param file? file* default: the standard output
 ---@param options? {colour?: boolean}
 function Trace:print(file, options)
@@ -589,7 +600,8 @@ function Trace:print(file, options)
 end
 
 function Trace:__tostring()
-  return ("trace (%d tokens, %s)"):format(#self.nodes - #self.models, self.active and "active" or "stopped")
+  local n = #self.nodes - #self.models
+  return ("trace (%d tokens, %s)"):format(n, self.active and "active" or "stopped")
 end
 
 return M

@@ -189,7 +189,23 @@ local function samplers(model, say)
     say(table.concat(tokens, " "), table.concat(seen, " "))
 end
 
-local SCRIPTS = { beam = beam, mcts = mcts, best_of_n = best_of_n, chat = chat, samplers = samplers }
+-- Filters, sets, and draws by a generator of the script's own.
+local function draws(model, say)
+    local filter, rng = perilune.sampler { temperature = 0.9, top_k = 40, repetition_penalty = 1.1 }, perilune.rng(7)
+    local cache, twin = model:cache():extend(PROMPT), filter:clone()
+    for _ = 1, 10 do
+        local l = cache:logits()
+        say(l:argmax(), l[5], l:copy():temperature(2):entropy(), twin(l:copy(), cache):top(2)[1])
+        cache = cache:extend(filter(l, cache):sample(rng))
+    end
+    local digits = model:set "^%d$"
+    say(cache:text(), #digits, (digits | { 5 })[5], rng:state())
+    local mixed = cache:logits() + cache:truncate(#cache - 1):logits() * 0.5
+    say(mixed:argmax(), mixed:logsumexp(), cache:logits():kl(mixed))
+    say(table.concat(model:generate { cache = cache, max_new_tokens = 4, banned_tokens = ~digits & ~model:set "e" }, " "))
+end
+
+local SCRIPTS = { draws = draws, beam = beam, mcts = mcts, best_of_n = best_of_n, chat = chat, samplers = samplers }
 
 -- Runs a script, which may say things; everything that it said.
 local function run(script, on)
@@ -301,7 +317,8 @@ t.test("outside of a trace nothing is wrapped; there is one at a time", function
         for _, name in ipairs { "model_methods", "cache_methods", "cache_meta", "logits_methods", "logits_meta" } do
             for key, value in pairs(core[name]) do all[name .. "." .. tostring(key)] = value end
         end
-        all.logits, all.of_module = core.logits, perilune.logits
+        all.logits, all.sampler = core.logits, core.sampler
+        all.module_logits, all.module_sampler = perilune.logits, perilune.sampler
         return all
     end
     local before = functions()
