@@ -575,6 +575,18 @@ t.test("in a terminal: every branch, colours where asked for, and no piece moves
     t.raises(function() trace:print(io.stdout, { color = true }) end, "color", "test_trace.lua")
 end)
 
+t.test("scripts/trace.lua draws what another script does", function()
+    local program = arg[-1]
+    if not program or not program:find "perilune" then t.skip "runs with the program alone" end
+    local page = scratch.keep(os.tmpname() .. ".html")
+    for out, piece in pairs { [page] = "The capital of", ["-"] = "─ [after " } do
+        local pipe <close> = assert(io.popen(("'%s' scripts/trace.lua %s scripts/beam.lua"):format(program, out)))
+        local said = pipe:read "a"
+        t.ok(said:find(piece, 1, true), said)
+    end
+    t.ok(scratch.read(page):find("</html>", 1, true))
+end)
+
 -- Opens the page of a trace.
 local function visit(browser, trace)
     local path = scratch.keep(os.tmpname() .. ".html")
