@@ -124,8 +124,7 @@ function Trace:describe(err)
 end
 
 -- Closes an entry with what pcall gave, and hands that on.
-function Trace:close_entry(entry, waits, ok, ...)
-  if waits then self:turn(entry) end
+function Trace:close_entry(entry, ok, ...)
   if not ok then
     entry.error = self:describe((...))
     error((...), 0)
@@ -135,6 +134,18 @@ function Trace:close_entry(entry, waits, ok, ...)
     entry.results[i] = recording.store((select(i, ...)), self.index)
   end
   return ...
+end
+
+-- The same of a call that waited, after which others were perhaps made, or the trace was stopped.
+-- `look` is given the results.
+function Trace:waited(entry, look, ok, ...)
+  if not self.active then
+    if not ok then error((...), 0) end
+    return ...
+  end
+  if ok and look then look(...) end
+  self:turn(entry)
+  return self:close_entry(entry, ok, ...)
 end
 
 -- Notes a call that computes nothing; the same again is not noted twice.
@@ -172,6 +183,7 @@ function Trace:hook(options, slot)
   end
 
   function options.sampler(l, cache, ...)
+    if not self.active then return sampler and sampler(l, cache, ...) end
     here = not slot.jumped and here or self:node(cache)
     self.at[cache], slot.jumped = here, false
     if not start then
@@ -189,6 +201,7 @@ function Trace:hook(options, slot)
   end
 
   function options.on_token(id, piece, cache)
+    if not self.active then return on_token and on_token(id, piece, cache) end
     here = self:child(here, id, "sampled")
     here.logprob = here.logprob or self.original.logits.logprob(row, id)
     self.original.logits.close(row)
@@ -217,7 +230,7 @@ function Stream.__call(self)
   local trace, slot = rawget(self, 1), rawget(self, 2)
   if not trace.active then return slot.stream() end
   slot.entry = trace:open(slot.name .. " pull")
-  return trace:close_entry(slot.entry, true, pcall(slot.stream))
+  return trace:waited(slot.entry, nil, pcall(slot.stream))
 end
 
 -- A stream without a sampler that is closed early says so, as it does without a trace.
@@ -292,13 +305,12 @@ function Trace:wrap_models()
   end)
   self:replace("model", "score", function(model, cache, ...)
     self:model(model)
-    local entry = self:open("score", model, cache, ...)
-    local results = table.pack(pcall(original.score, model, cache, ...))
-    for i, extended in ipairs(results[1] and results[3] or {}) do
-      local node, logprobs = self:node(extended), results[4][i]
-      for k = #logprobs, 1, -1 do node.logprob, node = logprobs[k], node.parent end
-    end
-    return self:close_entry(entry, true, table.unpack(results, 1, results.n))
+    return self:waited(self:open("score", model, cache, ...), function(_, caches, per_token)
+      for i, logprobs in ipairs(per_token) do
+        local node = self:node(caches[i])
+        for k = #logprobs, 1, -1 do node.logprob, node = logprobs[k], node.parent end
+      end
+    end, pcall(original.score, model, cache, ...))
   end)
 
   self:replace("model", "generate", function(model, ...)
@@ -307,9 +319,7 @@ function Trace:wrap_models()
     self:model(model)
     local slot = {entry = self:open("generate", model, options)}
     self:hook(options, slot)
-    local results = table.pack(pcall(original.generate, model, options))
-    if results[1] then self:node(results[3]) end
-    return self:close_entry(slot.entry, true, table.unpack(results, 1, results.n))
+    return self:waited(slot.entry, nil, pcall(original.generate, model, options))
   end)
   self:replace("model", "stream", function(model, options, ...)
     local own = type(options) == "table" and recording.options(options, ...)
@@ -319,7 +329,7 @@ function Trace:wrap_models()
     local slot = {name = "stream " .. self.streams, sampler = own.sampler}
     local entry = self:open("stream", model, own)
     self:hook(own, slot)
-    slot.stream = self:close_entry(entry, false, pcall(original.stream, model, own))
+    slot.stream = self:close_entry(entry, pcall(original.stream, model, own))
     entry.results = {self.streams}
     return setmetatable({self, slot}, Stream)
   end)
@@ -358,7 +368,7 @@ function Trace:wrap_caches()
     return twin
   end)
   self:replace("cache", "ready", function(cache)
-    return self:close_entry(self:open("ready", cache), true, pcall(original.ready, cache))
+    return self:waited(self:open("ready", cache), nil, pcall(original.ready, cache))
   end)
   self:replace("cache", "save", function(cache, ...)
     local results = table.pack(original.save(cache, ...))
@@ -366,16 +376,13 @@ function Trace:wrap_caches()
     return table.unpack(results, 1, results.n)
   end)
   self:replace("cache", "logprobs", function(cache, i, j)
-    local entry = self:open("logprobs", cache, i, j)
-    local results = table.pack(pcall(original.logprobs, cache, i, j))
-    if results[1] then
+    return self:waited(self:open("logprobs", cache, i, j), function(logprobs)
       local node, first = self:node(cache), i or 2
       if first < 0 then first = #cache + 1 + first end
-      for k, logprob in ipairs(results[2]) do
+      for k, logprob in ipairs(logprobs) do
         recording.ancestor(node, first + k - 1).logprob = logprob
       end
-    end
-    return self:close_entry(entry, true, table.unpack(results, 1, results.n))
+    end, pcall(original.logprobs, cache, i, j))
   end)
 end
 
@@ -400,21 +407,16 @@ end
 function Trace:wrap_logits()
   local caches, original = self.original.cache, self.original.logits
   self:replace("cache", "logits", function(cache, i, j)
-    local entry = self:open("logits", cache, i, j)
-    local results = table.pack(pcall(caches.logits, cache, i, j))
-    if results[1] and i == nil then
-      self:found(cache, #cache, results[2])
-    elseif results[1] then
+    return self:waited(self:open("logits", cache, i, j), function(found)
+      if i == nil then return self:found(cache, #cache, found) end
       local first = i < 0 and #cache + 1 + i or i
-      for k, l in ipairs(results[2]) do self:found(cache, first + k - 1, l) end
-    end
-    return self:close_entry(entry, true, table.unpack(results, 1, results.n))
+      for k, l in ipairs(found) do self:found(cache, first + k - 1, l) end
+    end, pcall(caches.logits, cache, i, j))
   end)
   local function of_many(list)
-    local entry = self:open("logits", list)
-    local results = table.pack(pcall(self.original.core.logits, list))
-    for k, l in ipairs(results[1] and results[2] or {}) do self:found(list[k], #list[k], l) end
-    return self:close_entry(entry, true, table.unpack(results, 1, results.n))
+    return self:waited(self:open("logits", list), function(found)
+      for k, l in ipairs(found) do self:found(list[k], #list[k], l) end
+    end, pcall(self.original.core.logits, list))
   end
   self:replace("core", "logits", of_many)
   self:replace("perilune", "logits", of_many)
@@ -494,11 +496,13 @@ function Trace:replace(table_name, key, fn)
   end
 end
 
---- Ends the recording. What was recorded stays.
+--- Ends the recording. What was recorded stays, and no model is kept alive for it.
 function Trace:stop()
   if not self.active then return end
   self.active, active = false, nil
   for i = #self.undo, 1, -1 do self.undo[i]() end
+  self.known = {}
+  for _, model in ipairs(self.models) do model.handle = nil end
 end
 Trace.__close = Trace.stop
 

@@ -338,6 +338,39 @@ t.test("outside of a trace nothing is wrapped; there is one at a time", function
     t.eq(functions(), before)
 end)
 
+t.test("a trace may stop while generations are under way, and keeps no model alive", function()
+    local function go(stop)
+        local stream = model:stream { input = PROMPT, max_new_tokens = 12, temperature = 1, seed = 2 }
+        local said = {}
+        local task = perilune.spawn(function()
+            return table.concat(model:generate { input = "The", max_new_tokens = 12, on_token = function() end }, " ")
+        end)
+        for id, piece in stream do
+            said[#said + 1] = id .. piece
+            if #said == 5 then stop() end
+        end
+        said[#said + 1] = task:join()
+        return said
+    end
+    local trace = perilune.trace()
+    t.eq(go(function() trace:stop() end), go(function() end))
+    local nodes = #trace.nodes
+    model:generate { input = "No more", max_new_tokens = 2 }
+    t.eq(#trace.nodes, nodes)
+    t.eq(trace:save(scratch.keep(os.tmpname() .. ".html")), true)
+
+    local other = assert(perilune.load(DEMO, { context = 32 }))
+    local kept = setmetatable({ other }, { __mode = "v" })
+    local again = perilune.trace()
+    other:generate { input = PROMPT, max_new_tokens = 2 }
+    again:stop()
+    other = nil
+    collectgarbage()
+    collectgarbage()
+    t.eq(kept[1], nil)
+    t.ok(again:data())
+end)
+
 t.test("probabilities and candidates are the model's own, whatever was done to them", function()
     local trace = perilune.trace { alternatives = 5 }
     local tokens, cache = model:generate { input = PROMPT, max_new_tokens = 15, temperature = 1.5, seed = 3, top_k = 50,
