@@ -64,11 +64,11 @@ function Trace:extend(node, ids, kind)
 end
 
 -- The node at which a cache ends; what is new of it was given by the script.
-function Trace:node(cache, kind)
+function Trace:node(cache)
   local node = self.at[cache]
   if not node then
     local root = self:model(core.cache_model(cache)).root
-    node = self:extend(root, self.original.cache.tokens(cache), kind or "forced")
+    node = self:extend(root, self.original.cache.tokens(cache), "forced")
     self.at[cache] = node
   end
   return node
@@ -262,19 +262,16 @@ Stream.__close = close_stream
 
 -- ---- what stands in place of the functions ----
 
--- Methods of models and caches that compute nothing, or whose results are plain values.
-local PLAIN = {
-  model = {"encode", "decode", "piece", "id", "is_eog", "set"},
-  cache = {"text"},
-}
+-- Methods of models that compute nothing.
+local PLAIN = {"encode", "decode", "piece", "id", "is_eog", "set"}
 
--- Methods of logits that only look.
+-- Methods of logits that only look, and those that give the same logits anew; others change them.
 local LOOKS = {"argmax", "top", "logprob", "logsumexp", "entropy", "kl", "sample"}
 local KEEPS = {copy = true, logprobs = true}
 
 function Trace:wrap_models()
   local original = self.original.model
-  for _, method in ipairs(PLAIN.model) do
+  for _, method in ipairs(PLAIN) do
     self:replace("model", method, function(model, ...)
       local results = table.pack(original[method](model, ...))
       self:model(model)
@@ -337,17 +334,19 @@ end
 
 function Trace:wrap_caches()
   local original = self.original.cache
-  for _, method in ipairs(PLAIN.cache) do
-    self:replace("cache", method, function(cache, ...)
-      local results = table.pack(original[method](cache, ...))
-      self:note(method, true, results, cache, ...)
-      return table.unpack(results, 1, results.n)
-    end)
-  end
+  self:replace("cache", "text", function(cache, ...)
+    local text = original.text(cache, ...)
+    self:note("text", true, {text, n = 1}, cache, ...)
+    return text
+  end)
   local function extended(cache, input, longer)
     local node = self:node(cache)
     self.at[longer] = self:extend(node, original.tokens(longer, node.depth + 1), "forced")
-    if type(input) ~= "number" then self:note("extend", true, {longer, n = 1}, cache, input) end
+    local text = false -- a replay finds ids by themselves
+    for _, part in ipairs(type(input) == "table" and input or {input}) do
+      text = text or type(part) == "string"
+    end
+    if text then self:note("extend", true, {longer, n = 1}, cache, input) end
     return longer
   end
   self:replace("cache", "extend", function(cache, input)
@@ -369,11 +368,6 @@ function Trace:wrap_caches()
   end)
   self:replace("cache", "ready", function(cache)
     return self:waited(self:open("ready", cache), nil, pcall(original.ready, cache))
-  end)
-  self:replace("cache", "save", function(cache, ...)
-    local results = table.pack(original.save(cache, ...))
-    self:note("save", false, results, cache, ...)
-    return table.unpack(results, 1, results.n)
   end)
   self:replace("cache", "logprobs", function(cache, i, j)
     return self:waited(self:open("logprobs", cache, i, j), function(logprobs)
@@ -468,13 +462,13 @@ function Trace:wrap_logits()
     if row then self:note("get " .. row, row:find "^#" ~= nil, {value, n = 1}, key) end
     return value
   end)
-  for _, name in ipairs {"__add", "__sub", "__mul", "__newindex"} do
+  self:replace("logits_meta", "__newindex", function(l, id, x)
+    changed(l)
+    return self.original.logits_meta.__newindex(l, id, x)
+  end)
+  for _, name in ipairs {"__add", "__sub", "__mul"} do
     local fn = self.original.logits_meta[name]
-    self:replace("logits_meta", name, function(l, m, x)
-      if name == "__newindex" then
-        changed(l)
-        return fn(l, m, x)
-      end
+    self:replace("logits_meta", name, function(l, m)
       local new = fn(l, m)
       self.rows[new] = self.rows[l] or self.rows[m]
       changed(new)
