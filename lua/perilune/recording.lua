@@ -118,6 +118,23 @@ function M.load(value, cache)
   return copy
 end
 
+-- ---- files ----
+
+--- Writes a file, whole or not at all.
+---@return true? ok, string? message
+function M.write(path, bytes)
+  local part = path .. ".part"
+  local file, message = io.open(part, "wb")
+  if not file then return nil, message end
+  local ok, why = file:write(bytes)
+  local closed, why_closed = file:close()
+  local moved, why_moved
+  if ok and closed then moved, why_moved = os.rename(part, path) end
+  if moved then return true end
+  os.remove(part)
+  return nil, why or why_closed or why_moved
+end
+
 -- ---- the tree ----
 
 ---@class perilune.TraceNode one token in its place; the first node of a model has none

@@ -327,12 +327,7 @@ end
 
 --- A file of its own kind: what it stands for, not what was computed.
 function of_cache.save(c, path)
-  local file, message = io.open(path, "wb")
-  if not file then return nil, message end
-  local ok, why = file:write(json.encode {replayed = c:tokens()})
-  local closed, why_closed = file:close()
-  if not (ok and closed) then return nil, why or why_closed end
-  return true
+  return recording.write(path, json.encode {replayed = c:tokens()})
 end
 
 function of_cache.close(c) c.node = nil end

@@ -581,12 +581,7 @@ function Trace:save(path)
     core.raise("argument", ("trace:save: %s: a name that ends in .html or .json is allowed")
       :format(tostring(path)))
   end
-  local file, message = io.open(path, "wb")
-  if not file then return nil, message end
-  local ok, why = file:write(text)
-  local closed, why_closed = file:close()
-  if not (ok and closed) then return nil, why or why_closed end
-  return true
+  return recording.write(path, text)
 end
 
 --- Prints the tree of branches, with the tokens coloured by their probability. `colour`: default,

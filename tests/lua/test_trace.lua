@@ -572,6 +572,11 @@ t.test("files that are no recordings are refused", function()
     local trace = perilune.trace()
     trace:stop()
     t.refuses({ trace:save "/nonexistent/x.json" }, "No such file")
+    local old = scratch.write(scratch.keep(os.tmpname() .. ".json"), "old")
+    os.execute("mkdir " .. old .. ".part") -- so that it cannot be written
+    t.eq((trace:save(old)), nil)
+    t.eq(scratch.read(old), "old")
+    os.execute("rmdir " .. old .. ".part")
     for _, bad in ipairs { "x.txt", "html", 5 } do
         t.eq(t.raises(function() trace:save(bad) end, ".html or .json").code, "argument")
     end
