@@ -35,6 +35,8 @@ endif
 endif
 PKG_CONFIG := $(if $(SYSROOT),PKG_CONFIG_LIBDIR=$(SYSROOT_LIBS)/pkgconfig PKG_CONFIG_SYSROOT_DIR=$(SYSROOT)) pkg-config
 FUZZ_PACKAGES := clang libclang-rt-dev
+# What only tests need: a browser, in which they open the pages of traces.
+TEST_PACKAGES := $(if $(RUNNER),,chromium)
 LIBS     := lua5.4 libpcre2-8 libedit
 
 # Evaluated when a recipe needs them, after `make deps` has run.
@@ -73,7 +75,7 @@ FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fu
 FUZZ_SUPPORT := tests/fuzz/fuzz.c tests/fuzz/words.c
 TEST_PROGRAMS := $(patsubst tests/c/%.c,$(BUILD)/tests/%,$(TESTS)) $(FUZZ_TARGETS:%=$(BUILD)/tests/fuzz_%)
 
-.PHONY: all deps demo test test-neon neon-tests bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
+.PHONY: all deps demo test test-deps test-neon neon-tests bench fuzz fuzz-build fuzz-corpus fuzz-deps fuzz-targets install clean
 all: $(BUILD)/perilune $(BUILD)/lib/perilune/core.so $(BUILD)/lib/libperilune.a $(BUILD)/lib/libperilune.so $(BUILD)/host
 
 $(BUILD)/obj/%.o: %.c | $(BUILD)/.deps
@@ -163,7 +165,10 @@ $(BUILD)/.fuzz-deps: Makefile
 demo: all
 	@$(BUILD)/perilune scripts/tour.lua
 
-test: all $(TEST_PROGRAMS)
+test-deps: $(BUILD)/.test-deps
+$(BUILD)/.test-deps: Makefile
+	$(call install_packages,$(TEST_PACKAGES))
+test: all $(TEST_PROGRAMS) $(BUILD)/.test-deps
 	@BUILD=$(BUILD) SANITIZE=$(SANITIZE) RUNNER="$(RUNNER)" sh tests/run.sh $(TEST_PROGRAMS)
 
 # The kernels on 64-bit ARM, emulated where this machine is another, and what runs fast enough beside them: the other
@@ -209,7 +214,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune $(SHARE)/lua/5.4/perilune/strategies $(SHARE)/perilune
 	install -m 755 $(BUILD)/perilune $(DESTDIR)$(PREFIX)/bin/perilune
 	install -m 755 $(BUILD)/lib/perilune/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune/core.so
-	install -m 644 lua/perilune/*.lua $(SHARE)/lua/5.4/perilune/
+	install -m 644 lua/perilune/*.lua lua/perilune/*.html $(SHARE)/lua/5.4/perilune/
 	install -m 644 lua/perilune/strategies/*.lua $(SHARE)/lua/5.4/perilune/strategies/
 	install -m 644 scripts/demo/demo.gguf $(SHARE)/perilune/demo.gguf
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig

@@ -67,4 +67,15 @@ M.poll = core.poll
 ---@type fun(fn: fun(error: any, task: perilune.Task) | nil)
 M.on_error = core.on_error
 
+--- Begins to record every token that is forced or sampled in this Lua state, and every call: to be
+--- drawn as a tree (trace:save "run.html", trace:print()) or replayed (trace:save "run.json").
+--- `alternatives`: how many candidates are kept at each position; default 8.
+---@type fun(options?: {alternatives?: integer}): perilune.Trace
+function M.trace(options) return require "perilune.trace".trace(options) end
+
+--- Stand-ins for the models of a recorded run: the same calls give what they gave, and nothing is
+--- loaded.
+---@type fun(path: string): perilune.Model?, ...
+function M.replay(path) return require "perilune.replay".replay(path) end
+
 return M

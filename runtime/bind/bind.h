@@ -281,6 +281,7 @@ void bind_open_set(lua_State *L);
 /* ---- rng.c ---- */
 
 uint64_t bind_random_seed(void);        /* from the system; fits a float */
+uint64_t bind_rng_seed(rng *r);         /* what option `rng` takes from it */
 rng *bind_check_rng(lua_State *L, int arg);
 rng *bind_test_rng(lua_State *L, int idx);
 int bind_rng(lua_State *L);             /* perilune.rng */
@@ -376,6 +377,10 @@ void bind_leave_host(lua_State *L);     /* the state ends */
  * without. */
 int bind_choose(lua_State *L, bool stream);
 void bind_push_choose_functions(lua_State *L); /* into the table on the top */
+
+/* ---- trace.c ---- */
+
+void bind_push_trace_functions(lua_State *L); /* into the table on the top */
 
 /* ---- stream.c ---- */
 

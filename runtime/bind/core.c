@@ -27,6 +27,7 @@ __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     luaL_newlib(L, functions);
     bind_push_task_functions(L);
     bind_push_choose_functions(L);
+    bind_push_trace_functions(L);
     lua_pushliteral(L, PL_VERSION);
     lua_setfield(L, -2, "version");
     lua_pushstring(L, kernels_best()->name);

@@ -19,6 +19,9 @@ uint64_t bind_random_seed(void) {
     return seed >> 11; /* a float holds it too: it may go through JSON and come back */
 }
 
+/* A float holds it too, as it does a random seed. */
+uint64_t bind_rng_seed(rng *r) { return rng_bits(r) >> 11; }
+
 rng *bind_test_rng(lua_State *L, int idx) { return luaL_testudata(L, idx, RNG_TYPE); }
 
 rng *bind_check_rng(lua_State *L, int arg) {

@@ -257,7 +257,7 @@ static bool read_seed(lua_State *L, int t, uint64_t *seed) {
         if (given)
             bind_raise(L, PL_ERR_ARGUMENT,
                        "options 'seed' and 'rng' say the same: one of them is allowed");
-        *seed = rng_bits(r) >> 11; /* a float holds it too, as it does a random seed */
+        *seed = bind_rng_seed(r);
         given = true;
     }
     lua_pop(L, 1);

@@ -22,7 +22,7 @@ return function(model, given)
   end
   local root, without = options.begin(model, o), own.without
   if #root == 0 then core.raise("argument", "guidance: nothing to continue from") end
-  if type(without) ~= "userdata" then
+  if not (without and without.extend) then
     without = model:cache():extend(without or root:tokens(#root))
   end
   o = options.behind(o, root)

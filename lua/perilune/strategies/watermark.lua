@@ -28,8 +28,8 @@ function M.generate(model, given)
   o.sampler = function(l, cache, ...)
     if own.sampler then
       local said = own.sampler(l, cache, ...)
-      if said ~= nil and type(said) ~= "userdata" or (said and said.extend) then return said end
-      l = said or l
+      if type(said) == "number" or said == false or (said and said.extend) then return said end
+      l = said or l -- logits
     end
     return l:bias(green(n_vocab, own.key, cache:tokens(#cache)[1], own.gamma), own.delta)
   end
