@@ -119,7 +119,7 @@ request *bind_evaluated(lua_State *L, int idx) {
 
 static const char *const generate_keys[] = {
     "input", "input_ids", "cache", "max_new_tokens", BIND_SAMPLING_KEYS,
-    "stop", "stop_tokens", "stop_at_eog", "logprobs", "on_token", NULL};
+    "stop", "stop_tokens", "stop_at_eog", "prefix", "logprobs", "on_token", NULL};
 
 /* Pushes the stop strings as a list, and memory that points into them; the list becomes the
  * request's. */
@@ -150,6 +150,15 @@ static void push_stops(lua_State *L, int t, int request_idx, generate_options *o
     lua_setiuservalue(L, request_idx, REQUEST_STOPS);
     o->stops = stops;
     o->n_stops = (size_t)n;
+}
+
+/* Option 'prefix', which stays on the stack. */
+static void push_prefix(lua_State *L, int t, generate_options *o) {
+    int type = lua_getfield(L, t, "prefix");
+    if (type == LUA_TSTRING) o->prefix = lua_tolstring(L, -1, &o->n_prefix);
+    else if (type != LUA_TNIL)
+        bind_raise(L, PL_ERR_ARGUMENT, "option 'prefix' is %s: a text is allowed",
+                   bind_describe(L, -1));
 }
 
 /* Pushes the ids of option `key`, in a scratch. */
@@ -225,6 +234,7 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     r->seeded = bind_read_sampling(L, 2, m, bind_vocab(L, m), &o.sampler);
     r->seed = o.sampler.seed;
     push_stops(L, 2, 3, &o);
+    push_prefix(L, 2, &o);
 
     o.choose = strcmp(type, CHOSEN_TYPE) == 0;
     o.pause = o.choose || strcmp(type, STREAM_TYPE) == 0;
