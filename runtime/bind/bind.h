@@ -30,6 +30,7 @@
 #include "decode/loop.h"
 #include "decode/random.h"
 #include "decode/row.h"
+#include "text/pieces.h"
 #include "text/tokenizer.h"
 
 /* Metatables, by their names in the registry. */
@@ -118,6 +119,7 @@ enum {
 /* Raises an error object; the format is that of lua_pushfstring. Declared int, as lua_error is. */
 int bind_raise(lua_State *L, pl_code code, const char *format, ...);
 int bind_fail(lua_State *L, const pl_error *e);
+int bind_raise_lua(lua_State *L); /* core.raise */
 /* "bad argument #2 to 'truncate' (...)", counting as the script's author does. */
 int bind_arg_error(lua_State *L, int arg, const char *format, ...);
 /* The same for a closed handle, "cache" or another, with its own code. */
@@ -364,8 +366,8 @@ void bind_leave_host(lua_State *L);     /* the state ends */
 
 /* ---- choose.c ---- */
 
-/* For generate and stream: with options `sampler` or `beside`, what is said in Lua of them; -1:
- * without. */
+/* For generate and stream: with options `sampler`, `beside` or `banned_phrases`, what is said in Lua
+ * of them; -1: without. */
 int bind_choose(lua_State *L, bool stream);
 void bind_push_choose_functions(lua_State *L); /* into the table on the top */
 

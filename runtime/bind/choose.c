@@ -150,6 +150,20 @@ static int choose_tokens(lua_State *L) {
     return 1;
 }
 
+/* core.choose_text(request [, from]) --> the text so far from that byte on, counted from 0; how long
+ * all of it is; how many of its bytes no stop can begin before the end of */
+static int choose_text(lua_State *L) {
+    request *r = check_chosen(L);
+    generate_result result = job_result(r->job);
+    lua_Integer from = luaL_optinteger(L, 2, 0);
+    size_t skip = from > 0 ? (size_t)from : 0;
+    if (skip > result.n_text) skip = result.n_text;
+    lua_pushlstring(L, result.text + skip, result.n_text - skip);
+    lua_pushinteger(L, (lua_Integer)result.n_text);
+    lua_pushinteger(L, (lua_Integer)result.n_certain);
+    return 3;
+}
+
 static int choose_info(lua_State *L) {
     check_chosen(L);
     bind_push_info(L, 1);
@@ -235,7 +249,7 @@ static int end_logprobs(lua_State *L) {
     return have_logprobs(L, LUA_OK, 0);
 }
 
-/* ---- options `sampler` and `beside` of generate and stream ---- */
+/* ---- options `sampler`, `beside` and `banned_phrases` of generate and stream ---- */
 
 #define GENERATE_KEY "perilune.choose.generate"
 #define STREAM_KEY "perilune.choose.stream"
@@ -262,11 +276,14 @@ static bool has_option(lua_State *L, const char *key) {
 }
 
 int bind_choose(lua_State *L, bool stream) {
-    if (!lua_istable(L, 2) || !(has_option(L, "sampler") || has_option(L, "beside"))) return -1;
+    if (!lua_istable(L, 2) || !(has_option(L, "sampler") || has_option(L, "beside") ||
+                                has_option(L, "banned_phrases")))
+        return -1;
     lua_settop(L, 2);
     if (lua_getfield(L, LUA_REGISTRYINDEX, stream ? STREAM_KEY : GENERATE_KEY) != LUA_TFUNCTION)
         bind_raise(L, PL_ERR_UNSUPPORTED,
-                   "options 'sampler' and 'beside' want the module perilune, not its core alone");
+                   "options 'sampler', 'beside' and 'banned_phrases' want the module perilune, not "
+                   "its core alone");
     lua_insert(L, 1);
     lua_callk(L, 2, LUA_MULTRET, 0, chosen);
     return chosen(L, LUA_OK, 0);
@@ -291,6 +308,7 @@ void bind_push_choose_functions(lua_State *L) {
                                          {"choose_with", choose_with},
                                          {"choose_cache", choose_cache},
                                          {"choose_tokens", choose_tokens},
+                                         {"choose_text", choose_text},
                                          {"choose_info", choose_info},
                                          {"choose_raise", choose_raise},
                                          {"begin_logits", begin_logits},

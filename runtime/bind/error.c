@@ -27,6 +27,37 @@ int bind_raise(lua_State *L, pl_code code, const char *format, ...) {
     return lua_error(L);
 }
 
+/* core.raise(code, message [, fields]): an error of what is said in Lua, which happened where that
+ * was called: in the first function up the stack that is of another file. `fields`: tokens and
+ * cache. */
+int bind_raise_lua(lua_State *L) {
+    const char *code = luaL_checkstring(L, 1);
+    char file[LUA_IDSIZE] = "";
+    lua_Debug ar;
+    luaL_checkstring(L, 2);
+    lua_settop(L, 3);
+    lua_pushvalue(L, 2);
+    bind_error_object(L, PL_ERR_ARGUMENT); /* 4 */
+    lua_pushstring(L, code);
+    lua_setfield(L, 4, "code");
+    for (int level = 1; lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline <= 0) continue; /* of C */
+        if (level == 1) memcpy(file, ar.short_src, sizeof file);
+        if (strcmp(file, ar.short_src) == 0) continue;
+        lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+        lua_setfield(L, 4, "where");
+        break;
+    }
+    if (lua_istable(L, 3))
+        for (lua_pushnil(L); lua_next(L, 3) != 0;) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_settable(L, 4);
+        }
+    return lua_error(L);
+}
+
 int bind_fail(lua_State *L, const pl_error *e) { return bind_raise(L, e->code, "%s", e->message); }
 
 /* Raises the message on the top about an argument. */

@@ -60,6 +60,10 @@ engine_counts engine_stats(const engine *g);
  * the last interrupt has not been noticed by any yet. */
 bool engine_interrupt(void);
 
+/* Has none of a cache's first `length` tokens text? Then SentencePiece's leading space is still to
+ * come. */
+bool engine_silent(engine *g, const cache_node *n, size_t length);
+
 /* ---- jobs ---- */
 
 typedef struct job job;

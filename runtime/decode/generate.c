@@ -69,10 +69,6 @@ static pl_code decode_one(generation *v, int32_t id, bool silent, pl_error *e) {
     return tokenizer_decode(model_of(v)->tok, &id, 1, false, silent, &v->piece_bytes, e);
 }
 
-static bool has_text(const generation *v, int32_t id) {
-    return tokenizer_has_text(model_of(v)->tok, id);
-}
-
 /* Room for one more token everywhere, so that noting it cannot fail. */
 static pl_code reserve_one(generation *v, size_t text, pl_error *e) {
     size_t n = v->tokens.n + 1;
@@ -94,7 +90,7 @@ static void note(generation *v, int32_t id, float logprob) {
                                    .logprob = logprob};
     v->tokens.ids[v->tokens.n++] = id;
     if (v->penalties) v->history.ids[v->history.n++] = id;
-    if (has_text(v, id)) v->silent = false;
+    if (tokenizer_has_text(model_of(v)->tok, id)) v->silent = false;
 }
 
 /* Limits that hold whatever the last token was. */
@@ -225,12 +221,11 @@ static const job_kind kind = {n_wishes, wish, take, done, cancel, free_generatio
 
 /* ---- beginning ---- */
 
-/* Is every token of positions [first, length) of n one without text? */
-static bool is_silent(const generation *v, const cache_node *n, size_t length) {
+bool engine_silent(engine *g, const cache_node *n, size_t length) {
     for (size_t i = 0; i < length; i++) {
         int32_t id;
         node_tokens(n, i, 1, &id);
-        if (has_text(v, id)) return false;
+        if (tokenizer_has_text(engine_model(g)->tok, id)) return false;
     }
     return true;
 }
@@ -279,7 +274,7 @@ static pl_code set_up(generation *v, const generate_options *o, pl_error *e) {
     v->base = node_retain(o->cache);
     v->n_before = node_length(v->node);
     v->prompt_rows = v->n_before - node_processed(v->node);
-    v->silent = is_silent(v, v->node, v->n_before);
+    v->silent = engine_silent(v->job.g, v->node, v->n_before);
     if (o->n_prefix &&
         (rc = prefix_new(&v->prefix, m->tok, o->prefix, o->n_prefix, v->silent, o->stop_tokens,
                          o->n_stop_tokens, o->stop_at_eog, e)))
@@ -412,7 +407,7 @@ pl_code job_resume_from(job *j, cache_node *cache, pl_error *e) {
     node_release(v->base);
     v->node = node;
     v->base = node_retain(cache);
-    v->silent = is_silent(v, node, before);
+    v->silent = engine_silent(j->g, node, before);
     if (v->penalties) {
         node_tokens(node, 0, before, v->history.ids);
         v->history.n = before;
@@ -454,9 +449,9 @@ pl_code job_cache_before(job *j, cache_node **out, pl_error *e) {
         rc = text_append(&rest, v->text.text.data + have.text_end, v->text.text.n - have.text_end,
                          e);
     if (!rc)
-        rc = tokenizer_encode(model_of(v)->tok, rest.data, rest.n,
-                              (encode_options){.start = is_silent(v, cut, node_length(cut))}, &ids,
-                              e);
+        rc = tokenizer_encode(
+            model_of(v)->tok, rest.data, rest.n,
+            (encode_options){.start = engine_silent(j->g, cut, node_length(cut))}, &ids, e);
     if (!rc) rc = node_extend(cut, ids.ids, ids.n, out, e);
     node_release(cut);
     text_free(&rest);
