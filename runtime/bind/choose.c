@@ -68,15 +68,18 @@ static void use_row(request *r, const row_handle *h, size_t n) {
     for (size_t i = have; i < n; i++) to[i] = -INFINITY;
 }
 
-/* core.choose(request, result): an id, logits, nothing, a cache, or false */
+/* core.choose(request, result): an id, logits, nothing, a cache, or false --> whether the sampler had
+ * masked all there was, so that the token means nothing */
 static int choose(lua_State *L) {
     request *r = check_chosen(L);
     size_t n = bind_vocab(L, r->model);
     row_handle *h = bind_test_row(L, 2, LOGITS_TYPE);
+    const float *l = job_choice(r->job);
+    bool masked = h != NULL || lua_isnoneornil(L, 2);
     pl_error e;
     pl_code rc = PL_OK;
     lua_settop(L, 2);
-    if (job_choice(r->job) == NULL)
+    if (l == NULL)
         bind_raise(L, PL_ERR_CLOSED, "the sampler ended or redirected its own generation");
     if (lua_isnil(L, 2)) {
         rc = job_choose(r->job, true, 0, &e);
@@ -102,8 +105,10 @@ static int choose(lua_State *L) {
                    bind_describe(L, 2));
     }
     if (rc != PL_OK) bind_fail(L, &e);
+    masked = masked && !(l[job_token(r->job).id] > -INFINITY); /* as the chain left them */
     take_back(L, r);
-    return 0;
+    lua_pushboolean(L, masked);
+    return 1;
 }
 
 /* core.choose_token(request) --> id, piece: the token that it waits with */
@@ -150,18 +155,19 @@ static int choose_tokens(lua_State *L) {
     return 1;
 }
 
-/* core.choose_text(request [, from]) --> the text so far from that byte on, counted from 0; how long
- * all of it is; how many of its bytes no stop can begin before the end of */
+/* core.choose_text(request, from) --> the text so far, without its first bytes; the length of all of
+ * it; how many of its bytes are certain, whatever stops there are; what ended it, or nil */
 static int choose_text(lua_State *L) {
     request *r = check_chosen(L);
     generate_result result = job_result(r->job);
-    lua_Integer from = luaL_optinteger(L, 2, 0);
+    lua_Integer from = luaL_checkinteger(L, 2);
     size_t skip = from > 0 ? (size_t)from : 0;
     if (skip > result.n_text) skip = result.n_text;
     lua_pushlstring(L, result.text + skip, result.n_text - skip);
     lua_pushinteger(L, (lua_Integer)result.n_text);
     lua_pushinteger(L, (lua_Integer)result.n_certain);
-    return 3;
+    lua_pushstring(L, finish_name(result.reason));
+    return 4;
 }
 
 static int choose_info(lua_State *L) {

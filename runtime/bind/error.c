@@ -27,24 +27,31 @@ int bind_raise(lua_State *L, pl_code code, const char *format, ...) {
     return lua_error(L);
 }
 
-/* core.raise(code, message [, fields]): an error of what is said in Lua, which happened where that
- * was called: in the first function up the stack that is of another file. `fields`: tokens and
- * cache. */
+/* How much of a chunk's name is its folder. */
+static size_t folder_of(const char *source) {
+    const char *last = strrchr(source, '/');
+    return last != NULL ? (size_t)(last - source) : 0;
+}
+
+/* core.raise(code, message [, fields]): an error of what is said in Lua, at the place that called
+ * it: in the first function up the stack whose file lies in another folder. `fields` go into the
+ * error: tokens and cache. */
 int bind_raise_lua(lua_State *L) {
-    const char *code = luaL_checkstring(L, 1);
-    char file[LUA_IDSIZE] = "";
+    const char *inside = NULL;
     lua_Debug ar;
+    luaL_checkstring(L, 1);
     luaL_checkstring(L, 2);
     lua_settop(L, 3);
     lua_pushvalue(L, 2);
     bind_error_object(L, PL_ERR_ARGUMENT); /* 4 */
-    lua_pushstring(L, code);
+    lua_pushvalue(L, 1);
     lua_setfield(L, 4, "code");
     for (int level = 1; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline <= 0) continue; /* of C */
-        if (level == 1) memcpy(file, ar.short_src, sizeof file);
-        if (strcmp(file, ar.short_src) == 0) continue;
+        if (ar.currentline <= 0) continue; /* C */
+        if (inside == NULL) inside = ar.source;
+        size_t n = folder_of(inside);
+        if (n == folder_of(ar.source) && strncmp(inside, ar.source, n) == 0) continue;
         lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
         lua_setfield(L, 4, "where");
         break;
