@@ -341,6 +341,8 @@ void bind_after_on_token(lua_State *L, int idx, int status);
 int bind_raise_callback(lua_State *L, int idx, int cause, const char *what);
 /* Goes on from the cache at cache_idx. `what` begins the message when it is none. */
 void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
+/* Pushes a table with the names of generate's options as keys. */
+void bind_push_generate_options(lua_State *L);
 int bind_generate(lua_State *L);
 void bind_open_request(lua_State *L);
 

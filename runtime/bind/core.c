@@ -30,6 +30,8 @@ __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     lua_setfield(L, -2, "version");
     lua_pushstring(L, kernels_best()->name);
     lua_setfield(L, -2, "isa");
+    bind_push_generate_options(L);
+    lua_setfield(L, -2, "generate_options");
     bind_push_weight_types(L);
     lua_setfield(L, -2, "weight_types");
     return 1;

@@ -121,6 +121,17 @@ static const char *const generate_keys[] = {
     "input", "input_ids", "cache", "max_new_tokens", BIND_SAMPLING_KEYS,
     "stop", "stop_tokens", "stop_at_eog", "prefix", "logprobs", "on_token", NULL};
 
+void bind_push_generate_options(lua_State *L) {
+    static const char *const said_in_lua[] = {"sampler", "beside", "banned_phrases", NULL};
+    const char *const *lists[] = {generate_keys, said_in_lua};
+    lua_newtable(L);
+    for (size_t i = 0; i < 2; i++)
+        for (const char *const *key = lists[i]; *key != NULL; key++) {
+            lua_pushboolean(L, true);
+            lua_setfield(L, -2, *key);
+        }
+}
+
 /* Pushes the stop strings as a list, and memory that points into them; the list becomes the
  * request's. */
 static void push_stops(lua_State *L, int t, int request_idx, generate_options *o) {

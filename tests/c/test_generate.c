@@ -936,6 +936,93 @@ TEST(an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_inp
 
 /* ---- a real model ---- */
 
+/* A text's end that a longer piece begins with is taken off, and spelled by tokens that are drawn
+ * evenly from those which may come. */
+static void check_healing(const tokenizer *t, const char *text, size_t n, bool silent,
+                          size_t *healed) {
+    const pieces *p;
+    id_list ids = {0};
+    text_buffer head = {0}, rest = {0}, all = {0};
+    prefix wanted = {0};
+    pl_error e;
+    size_t n_vocab = tokenizer_size(t);
+    float *logits = malloc(n_vocab * sizeof *logits);
+    encode_options how = {.start = silent};
+    assert_int_equal(tokenizer_encode(t, text, n, how, &ids, &e), PL_OK);
+    assert_int_equal(tokenizer_pieces(t, &p, &e), PL_OK);
+    size_t run = pieces_unfinished(p, ids.ids, ids.n), kept = ids.n - run;
+    if (run == ids.n && ids.n > 0 && !silent) run--, kept++;
+    bool still_silent = silent && kept == 0;
+    assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, false, silent, &all, &e), PL_OK);
+    assert_int_equal(tokenizer_decode(t, ids.ids, kept, false, silent, &head, &e), PL_OK);
+    assert_int_equal(
+        tokenizer_decode(t, ids.ids + kept, run, false, still_silent, &rest, &e), PL_OK);
+    assert_int_equal(head.n + rest.n, all.n);
+    if (head.n) assert_memory_equal(head.data, all.data, head.n);
+    if (rest.n) assert_memory_equal(rest.data, all.data + head.n, rest.n);
+    if (rest.n) {
+        if (prefix_new(&wanted, t, rest.data, rest.n, still_silent, NULL, 0, true, &e))
+            fail_msg("%s", e.message);
+        (*healed)++;
+    }
+    ids.n = 0;
+    while (rest.n && wanted.open) {
+        size_t may = 0;
+        int32_t id = -1;
+        memset(logits, 0, n_vocab * sizeof *logits);
+        prefix_mask(&wanted, logits);
+        for (size_t i = 0; i < n_vocab; i++)
+            if (logits[i] > -INFINITY && below(++may) == 0) id = (int32_t)i;
+        assert_true(id >= 0);
+        prefix_take(&wanted, id);
+        assert_int_equal(id_list_push(&ids, id, &e), PL_OK);
+    }
+    head.n = 0;
+    assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, false, still_silent, &head, &e), PL_OK);
+    assert_true(head.n >= rest.n);
+    if (rest.n) assert_memory_equal(head.data, rest.data, rest.n);
+    prefix_free(&wanted);
+    id_list_free(&ids);
+    text_free(&head);
+    text_free(&rest);
+    text_free(&all);
+    free(logits);
+}
+
+TEST(texts_of_real_vocabularies_are_healed_and_spelled_again) {
+    static const char *const names[] = {"deepseek-llm", "falcon", "gpt-2",
+                                        "llama-bpe", "llama-spm", "qwen2"};
+    const char *folder;
+    SHARED_OR_SKIP(folder, "vocab");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[512];
+        const gguf_options how = {.map = true, .header_only = true};
+        gguf *file;
+        tokenizer *t;
+        pl_error e;
+        size_t size, healed = 0;
+        snprintf(path, sizeof path, "%s/cases.inp", folder);
+        char *cases = read_whole(path, &size);
+        snprintf(path, sizeof path, "%s/ggml-vocab-%s.gguf", folder, names[i]);
+        if (gguf_open(path, &how, &file, &e) || tokenizer_new(file, &t, &e))
+            fail_msg("%s", e.message);
+        gguf_close(file);
+        for (size_t round = 0; round < 1500; round++) {
+            char text[64];
+            size_t n = 1 + below(40), at = below(size - n);
+            memcpy(text, cases + at, n);
+            if (round % 4 == 0) /* bytes that are not UTF-8, or not yet */
+                for (size_t k = 0; k < n; k++)
+                    if (below(6) == 0) text[k] = (char)below(256);
+            if (round % 4 == 1) memcpy(text, "\xF0\x9F\x98\x80", n < 4 ? n : 4);
+            check_healing(t, text, n, round % 3 == 0, &healed);
+        }
+        assert_true(healed > 700);
+        tokenizer_free(t);
+        free(cases);
+    }
+}
+
 TEST(stories260k_tells_its_published_story) {
     const char *path;
     SHARED_OR_SKIP(path, "models/stories260K.gguf");
@@ -1005,6 +1092,7 @@ int main(void) {
         GENERATE_TEST(an_interrupted_generation_keeps_its_tokens_and_can_go_on),
         GENERATE_TEST(
             an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_input_only),
+        GENERATE_TEST(texts_of_real_vocabularies_are_healed_and_spelled_again),
         GENERATE_TEST(stories260k_tells_its_published_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
