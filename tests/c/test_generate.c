@@ -1007,7 +1007,7 @@ TEST(texts_of_real_vocabularies_are_healed_and_spelled_again) {
         if (gguf_open(path, &how, &file, &e) || tokenizer_new(file, &t, &e))
             fail_msg("%s", e.message);
         gguf_close(file);
-        for (size_t round = 0; round < 1500; round++) {
+        for (size_t round = 0; round < 600; round++) {
             char text[64];
             size_t n = 1 + below(40), at = below(size - n);
             memcpy(text, cases + at, n);
@@ -1017,7 +1017,7 @@ TEST(texts_of_real_vocabularies_are_healed_and_spelled_again) {
             if (round % 4 == 1) memcpy(text, "\xF0\x9F\x98\x80", n < 4 ? n : 4);
             check_healing(t, text, n, round % 3 == 0, &healed);
         }
-        assert_true(healed > 700);
+        assert_true(healed > 250);
         tokenizer_free(t);
         free(cases);
     }
