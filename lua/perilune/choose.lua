@@ -19,9 +19,10 @@ local function refuse(what, message, ...)
 end
 
 local function check(options, what)
-  local kind = type(options.sampler)
-  if kind ~= "function" and kind ~= "nil" and (getmetatable(options.sampler) or {}).__call == nil then
-    refuse(what, "option 'sampler' is a %s: a function is allowed", kind)
+  local sampler = options.sampler
+  local callable = type(sampler) == "function" or (getmetatable(sampler) or {}).__call
+  if sampler ~= nil and not callable then
+    refuse(what, "option 'sampler' is a %s: a function is allowed", type(sampler))
   end
   if options.beside ~= nil and options.sampler == nil then
     refuse(what, "option 'beside' wants a sampler that looks at it")
@@ -61,7 +62,8 @@ function Driver:follow()
     local base = self.ends[i]
     local same, held = 0, cache:tokens(base + 1)
     while same < #held and held[same + 1] == tokens[same + 1] do same = same + 1 end
-    self.beside[i] = cache:truncate(base + same):extend(table.move(tokens, same + 1, #tokens, 1, {}))
+    local rest = table.move(tokens, same + 1, #tokens, 1, {})
+    self.beside[i] = cache:truncate(base + same):extend(rest)
   end
 end
 

@@ -5,7 +5,7 @@
 -- 2024, antislop-sampler.)
 --
 -- The methods are those of choose.lua's Driver. A held token is {id, length, certain, forced}: how
--- long the text is with it, how much of that no stop can change, and whether the script put it there.
+-- long the text is with it, how much of that no stop can change, and whether a script forced it in.
 
 local core = require "perilune.core"
 
@@ -128,8 +128,8 @@ function Driver:moved(before)
   end
 end
 
--- Goes back to the token in which the text's byte `begin` stands, counted from 0, or to the first one
--- behind those that are certain, and bans it there.
+-- Goes back to the token in which the text's byte `begin` stands, counted from 0, or to the first
+-- one behind those that are certain, and bans it there.
 function Driver:take_back(begin)
   local i = self.sure + 1
   while self.held[i].length <= begin do i = i + 1 end

@@ -3,10 +3,10 @@
 --     local card = perilune.template "Name: {name:stop='\n'} Age: {age:max=3}"
 --     local fields, cache = card:fill(model, {cache = cache, temperature = 0.7})
 --
--- A hole is {name} or {name:key=value,...}; {{ and }} are braces. The keys are stop and choices (one
--- text, or several: 'a'|'b'), max (most new tokens), stop_at_eog and the options that say how to
--- sample. Where a forced text ends inside a longer token, that is healed: the last tokens of the text
--- are taken back, and the hole begins by spelling them.
+-- A hole is {name} or {name:key=value,...}; {{ and }} are braces. The keys are stop and choices
+-- (one text, or several: 'a'|'b'), max (most new tokens), stop_at_eog and the options that say how
+-- to sample. Where a forced text ends inside a longer token, that is healed: the last tokens of the
+-- text are taken back, and the hole begins by spelling them.
 
 local core = require "perilune.core"
 
@@ -51,7 +51,7 @@ end
 -- What stands here, for a message.
 function Reader:found()
   local rest = self.text:match("^%s*([^\n]*)", self.at)
-  return rest == "" and "the end" or ("'%s'"):format(rest:sub(1, (utf8.offset(rest, 2) or 2) - 1))
+  return rest == "" and "the end" or ("'%s'"):format(rest:match "^.[\128-\191]*")
 end
 
 function Reader:expect(pattern, what)
@@ -73,7 +73,7 @@ function Reader:quoted()
     if not part then self:fail(begin, "a text that begins with %s does not end", quote) end
     self.at = self.at + #part
     if part == quote then break end
-    table.insert(parts, part == "\n" and "\\n" or part)
+    table.insert(parts, part == "\n" and "\\n" or part == "\r" and "\\r" or part)
   end
   local value = load("return " .. quote .. table.concat(parts) .. quote, "", "t", {})
   if not value then
@@ -254,10 +254,10 @@ local function generate(model, hole, cache, forced, literal, defaults, decode)
 end
 
 --- Fills the holes, one after the other, and returns their texts by name, the cache that ends with
---- the template's text, and what there is to know of each hole by name. Options: `cache` and `input`,
---- what stands before it; `values`, texts by name that are forced, not generated; `on_field(name,
---- text)`; `decode(model, options)` in the place of model:generate; and generate's options, for all
---- holes.
+--- the template's text, and what there is to know of each hole by name. Options: `cache` and
+--- `input`, what stands before it; `values`, texts by name that are forced, not generated;
+--- `on_field(name, text)`; `decode(model, options)` in the place of model:generate; and generate's
+--- options, for all holes.
 ---@param model perilune.Model
 ---@param options? table
 ---@return table<string, string> fields

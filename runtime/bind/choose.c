@@ -68,8 +68,8 @@ static void use_row(request *r, const row_handle *h, size_t n) {
     for (size_t i = have; i < n; i++) to[i] = -INFINITY;
 }
 
-/* core.choose(request, result): an id, logits, nothing, a cache, or false --> whether the sampler had
- * masked all there was, so that the token means nothing */
+/* core.choose(request, result): an id, logits, nothing, a cache, or false --> whether the sampler
+ * had masked all there was, so that the token means nothing */
 static int choose(lua_State *L) {
     request *r = check_chosen(L);
     size_t n = bind_vocab(L, r->model);
@@ -155,8 +155,8 @@ static int choose_tokens(lua_State *L) {
     return 1;
 }
 
-/* core.choose_text(request, from) --> the text so far, without its first bytes; the length of all of
- * it; how many of its bytes are certain, whatever stops there are; what ended it, or nil */
+/* core.choose_text(request, from) --> the text so far, without its first bytes; the length of all
+ * of it; how many of its bytes are certain, whatever stops there are; what ended it, or nil */
 static int choose_text(lua_State *L) {
     request *r = check_chosen(L);
     generate_result result = job_result(r->job);

@@ -368,8 +368,8 @@ static pl_code reserve_all(generation *v, const int32_t *ids, size_t n, size_t h
     return PL_OK;
 }
 
-/* ids[0..n) are the new tokens now, the first `kept` of them as before. What was handed out of their
- * text stays so; of tokens that were forced in, and before them, all counts as handed out. */
+/* ids[0..n) are the new tokens now, the first `kept` of them as before. What was handed out of
+ * their text stays so; of tokens that were forced in, and before them, all counts as handed out. */
 static pl_code retell(generation *v, const int32_t *ids, size_t n, size_t kept, pl_error *e) {
     size_t released = v->text.released;
     stops_restart(&v->text);

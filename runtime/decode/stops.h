@@ -27,8 +27,9 @@ typedef struct {
 pl_code stops_new(stop_text *t, const gguf_string *stops, size_t n, pl_error *e);
 void stops_free(stop_text *t);
 
-/* Appends the bytes of one more token; where there is room for them, it cannot fail. When they complete a stop, the text is cut before the one
- * that begins first (of those, the one listed first) and `found` is set. */
+/* Appends the bytes of one more token; where there is room for them, it cannot fail. When they
+ * complete a stop, the text is cut before the one that begins first (of those, the one listed
+ * first) and `found` is set. */
 pl_code stops_feed(stop_text *t, const char *s, size_t n, pl_error *e);
 /* Another text, empty and not released; its room stays. */
 void stops_restart(stop_text *t);

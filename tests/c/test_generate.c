@@ -493,7 +493,8 @@ TEST(a_prefix_leaves_the_tokens_that_lead_to_its_end) {
         prefix p = {0};
         pl_error e;
         int32_t barred[2] = {(int32_t)below(n_vocab), 1};
-        while (strlen(text) < n) strcat(text, (const char *[]){"a", "b", " ", "\xC3\xA9"}[below(4)]);
+        static const char *const letters[] = {"a", "b", " ", "\xC3\xA9"};
+        while (strlen(text) < n) strcat(text, letters[below(4)]);
         if (below(4) == 0) text[strlen(text) - 1] = '\xC3'; /* not UTF-8 */
         n = strlen(text);
         brute b = {t, text, n, barred, 2};
@@ -551,6 +552,29 @@ TEST(a_prefix_that_cannot_be_spelled_says_from_where) {
     assert_non_null(strstr(e.message, "byte 2 of 3"));
     prefix_free(&p);
     tokenizer_free(t);
+}
+
+TEST(a_generation_with_a_prefix_begins_or_says_that_there_is_no_memory) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[4] = {1, 270, 265, 266};
+    cache_node *prompt = tiny_cache(g, list, 4);
+    generate_options o = options(prompt, NULL, 0, 12, 3);
+    pl_code rc = PL_ERR_MEMORY;
+    size_t failed = 0;
+    o.prefix = "e tx", o.n_prefix = 4;
+    for (long nth = 1; rc; nth++) {
+        job *j;
+        pl_error e;
+        mem_fail_at(nth);
+        rc = job_generate(g, &o, &j, &e);
+        mem_fail_at(0);
+        failed += rc != PL_OK;
+        if (rc) assert_int_equal(rc, PL_ERR_MEMORY);
+        else job_close(j);
+    }
+    assert_true(failed > 8);
+    node_release(prompt);
+    engine_close(g);
 }
 
 /* By hand: the logits after each token, every token that does not lead to the prefix's end masked,
@@ -1083,6 +1107,7 @@ int main(void) {
         GENERATE_TEST(going_on_from_a_cache_stops_at_the_limits),
         GENERATE_TEST(a_prefix_leaves_the_tokens_that_lead_to_its_end),
         GENERATE_TEST(a_prefix_that_cannot_be_spelled_says_from_where),
+        GENERATE_TEST(a_generation_with_a_prefix_begins_or_says_that_there_is_no_memory),
         GENERATE_TEST(a_generation_spells_its_prefix_first_and_its_text_is_what_follows),
         GENERATE_TEST(
             a_prefix_comes_before_what_the_sampler_forbids_and_ends_with_what_the_owner_chooses),

@@ -287,7 +287,7 @@ t.test("choices are what select says; values are forced; the rest sees both", fu
     t.ok(given.adjective ~= "")
 end)
 
-t.test("options of fill are every hole's, a hole's own come first, and decode may stand in", function()
+t.test("options of fill are for every hole, its own come first; decode may stand in", function()
     local card, seen = perilune.template "a{x}b{y:temperature=0.5,max=2,stop='q'|'r'}\nc{z}", {}
     local fields, cache = card:fill(model, { temperature = 0.9, top_p = 0.8, max_new_tokens = 7,
         stop = "!", seed = 4, mine = true,
@@ -315,19 +315,22 @@ t.test("what stands in a template is read as it says, and mistakes name their co
     t.eq(card.parts[1], "{a} ")
     t.eq(card.parts[2].options, { stop = { "\n", "x\"" }, max = 3 })
     t.eq(card.parts[4].options, { stop = { "\n" } })
+    t.eq(perilune.template "{m:stop='\r\n'}".parts[2].options, { stop = { "\r\n" } })
     t.eq(perilune.template "{a:stop='x',stop='y'}".parts[2].options.stop, { "x", "y" })
     t.eq(perilune.template "{a:stop_at_eog=false,top_k=3}".parts[2].options,
         { stop_at_eog = false, top_k = 3 })
     for text, pieces in pairs {
-        ["abc {na-me}"] = { "column 8", "'-'" }, ["abc\n {name:foo=3}"] = { "line 2, column 8", "foo" },
+        ["abc {na-me}"] = { "column 8", "'-'" },
+        ["abc\n {name:foo=3}"] = { "line 2, column 8", "foo" },
         ["abc } x"] = { "column 5" }, ["{a:stop='x} y"] = { "column 9", "end" },
         ["{a} {a}"] = { "column 5", "'a'" }, ["{a:stop='\\q'}"] = { "column 9", "escape" },
         ["{a:stop=x}"] = { "column 9", "quotes" }, ["{a:max=x}"] = { "column 8", "number" },
         ["{a:max=-1}"] = { "column 8" }, ["{a:stop=''}"] = { "empty" }, ["{a"] = { "the end" },
         ["{}"] = { "column 2", "name" }, ["{a:max=1,max=2}"] = { "column 10", "twice" },
         ["{1}"] = { "column 2" },
+        ["{a:stop=é}"] = { "column 9", "'é'" }, ["{a:stop=\xA9}"] = { "column 9", "'\xA9'" },
     } do
-        local err = t.raises(function() perilune.template(text) end, "template", table.unpack(pieces))
+        local err = t.raises(function() perilune.template(text) end, table.unpack(pieces))
         t.eq(err.code, "argument")
         t.ok(tostring(err):find("test_fill.lua", 1, true))
     end

@@ -106,7 +106,7 @@ local function check(o, phrases)
     return rewinds
 end
 
-t.test("banned phrases never occur, and what is said instead is what a loop by hand says", function()
+t.test("banned phrases never occur; what is said instead is what a loop by hand says", function()
     local rewinds = 0
     for round = 1, 40 do
         local o = { max_new_tokens = 4 + round % 30, seed = round,
