@@ -414,7 +414,7 @@ static tokenizer *random_words(bool leading_space) {
     const gguf_options how = {.map = true, .header_only = true};
     gguf_writer *w = gguf_writer_new();
     gguf *file;
-    tokenizer *t;
+    tokenizer *t = NULL;
     pl_error e;
     for (size_t i = 0; i < n; i++) {
         text[i][0] = 0;
@@ -1022,7 +1022,7 @@ TEST(texts_of_real_vocabularies_are_healed_and_spelled_again) {
         char path[512];
         const gguf_options how = {.map = true, .header_only = true};
         gguf *file;
-        tokenizer *t;
+        tokenizer *t = NULL;
         pl_error e;
         size_t size, healed = 0;
         snprintf(path, sizeof path, "%s/cases.inp", folder);
