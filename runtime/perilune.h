@@ -161,6 +161,10 @@ typedef struct {
     void *user;
     uint32_t top_k;                     /* 0: all */
     float min_p;
+    /* What the new tokens begin by spelling, in whatever tokens suit the model; copied. It is not
+     * in the job's text, and stops are searched after it; its tokens count as new ones. */
+    const char *prefix;
+    size_t prefix_bytes;
 } pl_job_options;
 
 /* One reference for the caller; the engine holds one until the job is done and on_done has been

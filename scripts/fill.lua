@@ -4,7 +4,7 @@ local perilune = require "perilune"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
 local form = perilune.template [[{{"name": "{name}", "age": {age:max=3}, "city": "{city}"}}]]
-local mood = perilune.template [[The story is {kind:choices='about an animal'|'about a person'}.]]
+local hero = perilune.template [[It is a story about {who:choices='a dog'|'a baker'|'an owl'}.]]
 
 local TURN = "<|im_start|>user\nExtract as JSON: %s<|im_end|>\n<|im_start|>assistant\n"
 for _, text in ipairs {
@@ -17,5 +17,5 @@ end
 for _, story in ipairs {
   "Once upon a time there was a dog named Rex. ", "Once upon a time there was a baker named Ann. ",
 } do
-  print((mood:fill(model, {input = story})).kind)
+  print((hero:fill(model, {input = story})).who)
 end

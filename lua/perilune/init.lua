@@ -3,6 +3,7 @@
 
 local core = require "perilune.core"
 local tasks = require "perilune.tasks"
+local template = require "perilune.template"
 require "perilune.choose"
 require "perilune.score"
 require "perilune.sink"
@@ -32,6 +33,14 @@ M.rng = core.rng
 --- changes l, which stands behind the cache, and returns it. Options of other kinds are passed over.
 ---@type fun(options: perilune.SamplingOptions): perilune.Sampler
 M.sampler = core.sampler
+
+--- Reads a template: forced text with holes that a model fills.
+---
+---     local card = perilune.template "Name: {name:stop='\\n'} Age: {age:max=3}"
+---     local fields, cache = card:fill(model, {cache = cache, temperature = 0.7})
+---
+---@type fun(text: string): perilune.Template
+M.template = template
 
 --- Opens a GGUF file to look at it and to write converted copies; its weights are not loaded. Of a
 --- split file, the path of the first part.

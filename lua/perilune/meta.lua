@@ -107,6 +107,8 @@
 ---@field stop? string|string[] texts that end the generation
 ---@field stop_tokens? integer[] ids that end it
 ---@field stop_at_eog? boolean an end-of-generation token ends it
+---@field prefix? string what the new tokens begin by spelling; it is not in info.text, and stops are searched behind it
+---@field banned_phrases? string|string[] texts that never occur in info.text: what completes one is taken back
 ---@field logprobs? boolean keep the model's own log-probability of each new token
 ---@field on_token? perilune.OnToken
 ---@field sampler? fun(l: perilune.Logits, cache: perilune.Cache, ...: perilune.Logits): integer|perilune.Logits|perilune.Cache|false|nil chooses each token
@@ -120,15 +122,15 @@
 
 ---@class perilune.Info
 ---@field finish_reason perilune.FinishReason? nil while under way
----@field text string of the new tokens, without the stop
+---@field text string of the new tokens, without the prefix and the stop
 ---@field stop string|integer|nil the stop string, or the token, that ended it
----@field before perilune.Cache the cache that ends exactly with `text`
+---@field before perilune.Cache the cache that ends exactly with `text`, behind the prefix
 ---@field seed integer?
 ---@field logprobs number[]?
 ---@field timings perilune.Timings
 
 ---@class perilune.Error
----@field code string "argument", "context", "pool", "memory", "closed", "cancelled", "callback", ...
+---@field code string "argument", "context", "pool", "memory", "closed", "cancelled", "callback", "banned", ...
 ---@field message string
 ---@field where string "script.lua:12: ", or ""
 ---@field tokens integer[]? the new tokens of the generation that failed
@@ -288,6 +290,12 @@ function Cache:truncate(n) end
 --- An independent handle on the same value.
 ---@return perilune.Cache
 function Cache:fork() end
+
+--- Without its last tokens, when what they spell is the beginning of a longer token's text; and that
+--- text, which is for option `prefix`. The same cache and "" when it is not.
+---@return perilune.Cache
+---@return string
+function Cache:heal() end
 
 --- After the last token; with positions, a list: after each of those.
 ---@param i? integer
@@ -594,6 +602,26 @@ function File:convert(path, options) end
 
 --- Also <close>.
 function File:close() end
+
+--- Forced text with holes; callable, as fill.
+---@class perilune.Template
+---@field names string[] of its holes, in order
+---@overload fun(model: perilune.Model, options?: perilune.FillOptions): table<string, string>, perilune.Cache, table<string, perilune.Info>
+local Template = {}
+
+---@class perilune.FillOptions: perilune.GenerateOptions
+---@field values? table<string, string> texts by name that are forced, not generated
+---@field on_field? fun(name: string, text: string) called with every hole's text, in order
+---@field decode? fun(model: perilune.Model, options: perilune.GenerateOptions): integer[], perilune.Cache, perilune.Info in the place of model:generate
+
+--- Fills the holes, one after the other: their texts by name, the cache that ends with the template's
+--- text, and what there is to know of each hole, by name.
+---@param model perilune.Model
+---@param options? perilune.FillOptions
+---@return table<string, string> fields
+---@return perilune.Cache cache
+---@return table<string, perilune.Info> info
+function Template:fill(model, options) end
 
 --- A coroutine that runs beside everything else.
 ---@class perilune.Task

@@ -12,9 +12,12 @@ local common = {
   stop_tokens = true, stop_at_eog = true, logprobs = true, on_token = true,
 }
 
+-- What only generate can, which chooses by itself.
+local of_generate = {prefix = true, banned_phrases = true, sampler = true, beside = true}
+
 local function allows(kind, key)
   if kind == "generate" or common[key] then return true end
-  return kind == "sampling" and core.generate_keys[key] and key ~= "prefix"
+  return kind == "sampling" and core.generate_options[key] and not of_generate[key]
 end
 
 local function check(what, key, default, value)

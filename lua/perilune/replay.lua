@@ -280,6 +280,7 @@ function of_cache.truncate(c, n)
   return c.run:cache(recording.ancestor(node, n))
 end
 
+function of_cache.heal(c) return c.run:call(true, "heal", c) end
 function of_cache.fork(c) return c.run:cache(node_of(c)) end
 
 function of_cache.ready(c)

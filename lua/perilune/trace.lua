@@ -403,6 +403,12 @@ function Trace:wrap_caches()
     self.at[shorter] = recording.ancestor(self:node(cache), #shorter)
     return shorter
   end)
+  self:replace("cache", "heal", function(cache)
+    local head, text = original.heal(cache)
+    self.at[head] = recording.ancestor(self:node(cache), #head)
+    self:note("heal", true, {head, text, n = 2}, cache)
+    return head, text
+  end)
   self:replace("cache", "fork", function(cache)
     local twin = original.fork(cache)
     self.at[twin] = self:node(cache)

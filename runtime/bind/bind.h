@@ -30,6 +30,7 @@
 #include "decode/loop.h"
 #include "decode/random.h"
 #include "decode/row.h"
+#include "text/pieces.h"
 #include "text/tokenizer.h"
 
 /* Metatables, by their names in the registry. */
@@ -329,7 +330,6 @@ typedef struct { size_t first, count; } bind_rows;
 void bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *const *caches,
                    const bind_rows *rows, size_t n);
 request *bind_evaluated(lua_State *L, int idx);
-extern const char *const bind_generate_keys[]; /* options of generate in C; NULL-terminated */
 /* Makes the generation that arguments 2 and on describe, for the model at 1: pushes its request.
  * `what`: the function that was called, "sink" for one that computes nothing. */
 request *bind_start(lua_State *L, const char *type, const char *what);
@@ -348,6 +348,8 @@ void bind_after_on_token(lua_State *L, int idx, int status);
 int bind_raise_callback(lua_State *L, int idx, int cause, const char *what);
 /* Goes on from the cache at cache_idx. `what` begins the message when it is none. */
 void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
+/* Pushes a table with the names of generate's options as keys. */
+void bind_push_generate_options(lua_State *L);
 int bind_generate(lua_State *L);
 void bind_open_request(lua_State *L);
 
@@ -373,8 +375,8 @@ void bind_leave_host(lua_State *L);     /* the state ends */
 
 /* ---- choose.c ---- */
 
-/* For generate and stream: with options `sampler` or `beside`, what is said in Lua of them; -1:
- * without. */
+/* For generate and stream: with options `sampler`, `beside` or `banned_phrases`, what is said in Lua
+ * of them; -1: without. */
 int bind_choose(lua_State *L, bool stream);
 void bind_push_choose_functions(lua_State *L); /* into the table on the top */
 

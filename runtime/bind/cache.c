@@ -222,6 +222,33 @@ static int cache_fork(lua_State *L) {
     return 1;
 }
 
+/* cache:heal() --> cache, text: without its last tokens, when what they spell is the beginning of a
+ * longer piece; and that text. The same cache and "" when it is not. */
+static int cache_heal(lua_State *L) {
+    cache_handle *c = bind_check_cache(L, 1), *shorter;
+    const pieces *p;
+    pl_error e;
+    lua_settop(L, 1);
+    shorter = new_beside(L); /* 2 */
+    scratch *s = bind_scratch(L);
+    if (tokenizer_pieces(engine_model(bind_engine(L, c->model))->tok, &p, &e) != PL_OK)
+        bind_fail(L, &e);
+    /* No run is as long as the longest piece: a token has a byte at least. One token stays. */
+    size_t length = node_length(bind_node(L, c)), n = pieces_longest(p), run;
+    if (n >= length) n = length != 0 ? length - 1 : 0;
+    int32_t *ids = push_copy(L, c, length - n + 1, length);
+    engine *g = bind_engine(L, c->model);
+    run = pieces_unfinished(p, ids, n);
+    if (tokenizer_decode(engine_model(g)->tok, ids + n - run, run, false,
+                         engine_silent(g, c->node, length - run), &s->text, &e) != PL_OK ||
+        (s->text.n != 0 && node_truncate(c->node, length - run, &shorter->node, &e) != PL_OK))
+        bind_fail(L, &e);
+    lua_pushvalue(L, s->text.n != 0 ? 2 : 1); /* a leading space alone is no text */
+    lua_pushlstring(L, s->text.data, s->text.n);
+    bind_scratch_clear(s);
+    return 2;
+}
+
 static int ready_waited(lua_State *L, int status, lua_KContext idx) {
     (void)status;
     bind_close_request(bind_evaluated(L, (int)idx));
@@ -358,10 +385,9 @@ void bind_open_cache(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"tokens", cache_tokens}, {"text", cache_text}, {"find", cache_find},
         {"common_prefix", cache_common_prefix}, {"extend", cache_extend},
-        {"truncate", cache_truncate}, {"fork", cache_fork}, {"ready", cache_ready},
-        {"logits", cache_logits}, {"logprobs", cache_logprobs}, {"hidden", cache_hidden},
-        {"save", cache_save_file},
-        {"close", cache_close}, {NULL, NULL}};
+        {"truncate", cache_truncate}, {"fork", cache_fork}, {"heal", cache_heal},
+        {"ready", cache_ready}, {"logits", cache_logits}, {"logprobs", cache_logprobs},
+        {"hidden", cache_hidden}, {"save", cache_save_file}, {"close", cache_close}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__gc", cache_close}, {"__close", cache_close}, {"__len", cache_len}, {"__eq", cache_eq},
         {"__concat", cache_concat}, {"__tostring", cache_tostring}, {NULL, NULL}};

@@ -95,15 +95,18 @@ static void use_row(request *r, const row_handle *h, size_t n) {
     for (size_t i = have; i < n; i++) to[i] = -INFINITY;
 }
 
-/* core.choose(request, result): an id, logits, nothing, a cache, or false */
+/* core.choose(request, result): an id, logits, nothing, a cache, or false --> whether the sampler
+ * had masked all there was, so that the token means nothing */
 static int choose(lua_State *L) {
     request *r = check_chosen(L);
     size_t n = bind_vocab(L, r->model);
     row_handle *h = bind_test_row(L, 2, LOGITS_TYPE);
+    const float *l = job_choice(r->job);
+    bool masked = h != NULL || lua_isnoneornil(L, 2);
     pl_error e;
     pl_code rc = PL_OK;
     lua_settop(L, 2);
-    if (job_choice(r->job) == NULL)
+    if (l == NULL)
         bind_raise(L, PL_ERR_CLOSED, "the sampler ended or redirected its own generation");
     if (lua_isnil(L, 2)) {
         rc = job_choose(r->job, true, 0, &e);
@@ -129,8 +132,10 @@ static int choose(lua_State *L) {
                    bind_describe(L, 2));
     }
     if (rc != PL_OK) bind_fail(L, &e);
+    masked = masked && !(l[job_token(r->job).id] > -INFINITY); /* as the chain left them */
     take_back(L, r);
-    return 0;
+    lua_pushboolean(L, masked);
+    return 1;
 }
 
 /* core.choose_token(request) --> id, piece: the token that it waits with */
@@ -175,6 +180,21 @@ static int choose_tokens(lua_State *L) {
     check_chosen(L);
     bind_push_tokens(L, 1);
     return 1;
+}
+
+/* core.choose_text(request, from) --> the text so far, without its first bytes; the length of all
+ * of it; how many of its bytes are certain, whatever stops there are; what ended it, or nil */
+static int choose_text(lua_State *L) {
+    request *r = check_chosen(L);
+    generate_result result = job_result(r->job);
+    lua_Integer from = luaL_checkinteger(L, 2);
+    size_t skip = from > 0 ? (size_t)from : 0;
+    if (skip > result.n_text) skip = result.n_text;
+    lua_pushlstring(L, result.text + skip, result.n_text - skip);
+    lua_pushinteger(L, (lua_Integer)result.n_text);
+    lua_pushinteger(L, (lua_Integer)result.n_certain);
+    lua_pushstring(L, finish_name(result.reason));
+    return 4;
 }
 
 static int choose_info(lua_State *L) {
@@ -262,7 +282,7 @@ static int end_logprobs(lua_State *L) {
     return have_logprobs(L, LUA_OK, 0);
 }
 
-/* ---- options `sampler` and `beside` of generate and stream ---- */
+/* ---- options `sampler`, `beside` and `banned_phrases` of generate and stream ---- */
 
 #define GENERATE_KEY "perilune.choose.generate"
 #define STREAM_KEY "perilune.choose.stream"
@@ -289,11 +309,14 @@ static bool has_option(lua_State *L, const char *key) {
 }
 
 int bind_choose(lua_State *L, bool stream) {
-    if (!lua_istable(L, 2) || !(has_option(L, "sampler") || has_option(L, "beside"))) return -1;
+    if (!lua_istable(L, 2) || !(has_option(L, "sampler") || has_option(L, "beside") ||
+                                has_option(L, "banned_phrases")))
+        return -1;
     lua_settop(L, 2);
     if (lua_getfield(L, LUA_REGISTRYINDEX, stream ? STREAM_KEY : GENERATE_KEY) != LUA_TFUNCTION)
         bind_raise(L, PL_ERR_UNSUPPORTED,
-                   "options 'sampler' and 'beside' want the module perilune, not its core alone");
+                   "options 'sampler', 'beside' and 'banned_phrases' want the module perilune, not "
+                   "its core alone");
     lua_insert(L, 1);
     lua_callk(L, 2, LUA_MULTRET, 0, chosen);
     return chosen(L, LUA_OK, 0);
@@ -311,7 +334,6 @@ void bind_push_choose_functions(lua_State *L) {
                                          {"sink_start", sink_start},
                                          {"sink_push", sink_push},
                                          {"sink_rest", sink_rest},
-                                         {"raise", bind_raise_from_lua},
                                          {"choose_wait", choose_wait},
                                          {"choose_logits", choose_logits},
                                          {"choose", choose},
@@ -322,6 +344,7 @@ void bind_push_choose_functions(lua_State *L) {
                                          {"choose_with", choose_with},
                                          {"choose_cache", choose_cache},
                                          {"choose_tokens", choose_tokens},
+                                         {"choose_text", choose_text},
                                          {"choose_info", choose_info},
                                          {"choose_raise", choose_raise},
                                          {"begin_logits", begin_logits},
@@ -333,10 +356,4 @@ void bind_push_choose_functions(lua_State *L) {
     luaL_setfuncs(L, functions, 0);
     push_methods(L, MODEL_TYPE, "model_methods"); /* for what is said of them in Lua */
     push_methods(L, CACHE_TYPE, "cache_methods");
-    lua_newtable(L);
-    for (int i = 0; bind_generate_keys[i] != NULL; i++) {
-        lua_pushboolean(L, true);
-        lua_setfield(L, -2, bind_generate_keys[i]);
-    }
-    lua_setfield(L, -2, "generate_keys");
 }

@@ -7,7 +7,7 @@
 __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"load", bind_load}, {"logits", bind_logits_of}, {"rng", bind_rng},
-        {"sampler", bind_sampler}, {"gguf", bind_gguf}, {NULL, NULL}};
+        {"sampler", bind_sampler}, {"gguf", bind_gguf}, {"raise", bind_raise_from_lua}, {NULL, NULL}};
     luaL_checkversion(L);
     bind_open_error(L);
     bind_open_args(L);
@@ -32,6 +32,8 @@ __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     lua_setfield(L, -2, "version");
     lua_pushstring(L, kernels_best()->name);
     lua_setfield(L, -2, "isa");
+    bind_push_generate_options(L);
+    lua_setfield(L, -2, "generate_options");
     bind_push_weight_types(L);
     lua_setfield(L, -2, "weight_types");
     return 1;

@@ -27,13 +27,6 @@ int bind_raise(lua_State *L, pl_code code, const char *format, ...) {
     return lua_error(L);
 }
 
-static pl_code code_of(lua_State *L, const char *name) {
-    for (int code = PL_OK + 1; code <= PL_ERR_CALLBACK; code++)
-        if (strcmp(pl_code_name((pl_code)code), name) == 0) return (pl_code)code;
-    luaL_error(L, "'%s' is not the code of an error", name);
-    return PL_OK;
-}
-
 /* Pushes where the script called the library: the innermost place outside of the folder that the
  * function at level 1 was loaded from. */
 static void push_where(lua_State *L) {
@@ -52,14 +45,24 @@ static void push_where(lua_State *L) {
     lua_pushliteral(L, "");
 }
 
-/* core.raise(code, message): for what is said in Lua. */
+/* core.raise(code, message [, fields]): an error of what is said in Lua; it says where the script
+ * called that. `fields` go into the error: tokens and cache. */
 int bind_raise_from_lua(lua_State *L) {
-    pl_code code = code_of(L, luaL_checkstring(L, 1));
+    luaL_checkstring(L, 1);
     luaL_checkstring(L, 2);
+    lua_settop(L, 3);
     lua_pushvalue(L, 2);
-    bind_error_object(L, code);
+    bind_error_object(L, PL_ERR_ARGUMENT); /* 4 */
+    lua_pushvalue(L, 1);
+    lua_setfield(L, 4, "code");
     push_where(L);
-    lua_setfield(L, -2, "where");
+    lua_setfield(L, 4, "where");
+    if (lua_istable(L, 3))
+        for (lua_pushnil(L); lua_next(L, 3) != 0;) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_settable(L, 4);
+        }
     return lua_error(L);
 }
 

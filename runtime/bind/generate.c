@@ -117,9 +117,20 @@ request *bind_evaluated(lua_State *L, int idx) {
 
 /* ---- options ---- */
 
-const char *const bind_generate_keys[] = {
+static const char *const generate_keys[] = {
     "input", "input_ids", "cache", "max_new_tokens", BIND_SAMPLING_KEYS,
-    "stop", "stop_tokens", "stop_at_eog", "logprobs", "on_token", NULL};
+    "stop", "stop_tokens", "stop_at_eog", "prefix", "logprobs", "on_token", NULL};
+
+void bind_push_generate_options(lua_State *L) {
+    static const char *const said_in_lua[] = {"sampler", "beside", "banned_phrases", NULL};
+    const char *const *lists[] = {generate_keys, said_in_lua};
+    lua_newtable(L);
+    for (size_t i = 0; i < 2; i++)
+        for (const char *const *key = lists[i]; *key != NULL; key++) {
+            lua_pushboolean(L, true);
+            lua_setfield(L, -2, *key);
+        }
+}
 
 /* Pushes the stop strings as a list, and memory that points into them; the list becomes the
  * request's. */
@@ -152,6 +163,15 @@ static void push_stops(lua_State *L, int t, int request_idx, generate_options *o
     o->n_stops = (size_t)n;
 }
 
+/* Option 'prefix', which stays on the stack. */
+static void push_prefix(lua_State *L, int t, generate_options *o) {
+    int type = lua_getfield(L, t, "prefix");
+    if (type == LUA_TSTRING) o->prefix = lua_tolstring(L, -1, &o->n_prefix);
+    else if (type != LUA_TNIL)
+        bind_raise(L, PL_ERR_ARGUMENT, "option 'prefix' is %s: a text is allowed",
+                   bind_describe(L, -1));
+}
+
 /* Pushes the ids of option `key`, in a scratch. */
 static scratch *push_ids(lua_State *L, int t, const char *key, model_handle *m, bool texts,
                          bool empty) {
@@ -172,7 +192,7 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     bind_computing(L, m);
     if (lua_istable(L, 2) && lua_isnoneornil(L, 3) && lua_isnoneornil(L, 4)) {
         lua_settop(L, 2);
-        bind_check_options(L, 2, what, bind_generate_keys);
+        bind_check_options(L, 2, what, generate_keys);
     } else if (lua_gettop(L) == 1) {
         bind_arg_error(L, 2, "a table of options expected, got nothing");
     } else { /* (input_ids, max_new_tokens, cache) */
@@ -225,6 +245,7 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     r->seeded = bind_read_sampling(L, 2, m, bind_vocab(L, m), &o.sampler);
     r->seed = o.sampler.seed;
     push_stops(L, 2, 3, &o);
+    push_prefix(L, 2, &o);
 
     o.fed = strcmp(what, "sink") == 0;
     o.choose = strcmp(type, CHOSEN_TYPE) == 0 && !o.fed;

@@ -60,6 +60,10 @@ engine_counts engine_stats(const engine *g);
  * the last interrupt has not been noticed by any yet. */
 bool engine_interrupt(void);
 
+/* Has none of a cache's first `length` tokens text? Then SentencePiece's leading space is still to
+ * come. */
+bool engine_silent(engine *g, const cache_node *n, size_t length);
+
 /* ---- jobs ---- */
 
 typedef struct job job;
@@ -156,6 +160,10 @@ typedef struct {
     const int32_t *stop_tokens;     /* [n_stop_tokens]; copied */
     size_t n_stop_tokens;
     bool stop_at_eog;
+    /* [n_prefix] what the new tokens begin by spelling; it is not in the result's text, and stops
+     * are searched after it; copied */
+    const char *prefix;
+    size_t n_prefix;
     bool logprobs;                  /* keep the model's own log-probability of each new token */
     bool pause;                     /* JOB_WAITING after every token, the last one included */
     bool choose;                    /* JOB_WAITING before every token: the owner chooses it */
@@ -164,7 +172,7 @@ typedef struct {
 } generate_options;
 
 /* Checks everything that promise 1 calls an error (PL_ERR_ARGUMENT, PL_ERR_CONTEXT), computes
- * nothing. */
+ * nothing. A prefix that the vocabulary cannot spell is PL_ERR_ARGUMENT. */
 pl_code job_generate(engine *g, const generate_options *o, job **out, pl_error *e);
 
 typedef struct {
@@ -172,8 +180,10 @@ typedef struct {
     size_t n_tokens;
     /* [n_tokens], or NULL; NaN for tokens that were forced in by job_resume_from */
     const float *logprobs;
-    const char *text;               /* of the new tokens, without the stop; not NUL-terminated */
+    /* of the new tokens, without the prefix and the stop; not NUL-terminated */
+    const char *text;
     size_t n_text;
+    size_t n_certain;               /* of its bytes: no stop can begin before their end */
     finish_reason reason;           /* FINISH_NONE while under way */
     size_t stop;                    /* FINISH_STOP by a string: its index in stops; else SIZE_MAX */
     size_t prompt_rows;             /* rows processed before the first new token */
@@ -188,11 +198,12 @@ typedef struct { int32_t id; const char *piece; size_t n_piece; } generate_token
 generate_token job_token(const job *j);
 
 /* With `choose`: the logits [n_vocab] of a job that waits for its owner to choose the next token;
- * the owner may change them. NULL: it does not. Valid until it is chosen, or the job runs or
- * closes. */
+ * the owner may change them; tokens that do not spell the prefix are masked in them. NULL: it does
+ * not. Valid until it is chosen, or the job runs or closes. */
 float *job_choice(job *j);
 /* Chooses that token, or (by_sampler) what the job's own sampler makes of the logits. The job then
- * waits with the token, or goes on, as if it had picked it itself. */
+ * waits with the token, or goes on, as if it had picked it itself. A token of the owner's that does
+ * not spell the prefix ends that. */
 pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e);
 
 /* With `fed`: the next token, as if it had been picked. The job stays JOB_WAITING with it, or is
@@ -206,7 +217,8 @@ pl_code job_rest_on(job *j, cache_node *cache, pl_error *e);
 void job_resume(job *j);
 /* The same, from another cache of this model: new tokens are what it holds beyond the old cache and
  * the input when it begins with those, and otherwise count from its end. A generation that had
- * finished may go on that way, if its limit allows. */
+ * finished may go on that way, if its limit allows. Stops that are complete in the text of those
+ * tokens do not end it; one may still begin there. */
 pl_code job_resume_from(job *j, cache_node *cache, pl_error *e);
 /* Ends a generation that is not done. */
 void job_finish(job *j, finish_reason r);

@@ -6,9 +6,11 @@
 #include "base/mem.h"
 #include "base/system.h"
 #include "decode/job.h"
+#include "decode/prefix.h"
 
-/* One new token: where the text ends after it, and what the model gave it. */
-typedef struct { size_t text_end; float logprob; } mark;
+/* One new token: where the text ends after it, and how much of the prefix is spelled then; what the
+ * model gave it. */
+typedef struct { size_t text_end, spelled; float logprob; } mark;
 
 typedef struct {
     job job;
@@ -24,6 +26,7 @@ typedef struct {
     bool silent;
     int32_t *stop_tokens;
     size_t n_stop_tokens;
+    prefix prefix;
     sampler *sampler;
     bool penalties;             /* the sampler looks at the cache's tokens */
     id_list history;            /* all of them, when it does */
@@ -66,10 +69,6 @@ static pl_code decode_one(generation *v, int32_t id, bool silent, pl_error *e) {
     return tokenizer_decode(model_of(v)->tok, &id, 1, false, silent, &v->piece_bytes, e);
 }
 
-static bool has_text(const generation *v, int32_t id) {
-    return tokenizer_type(model_of(v)->tok, id) != TOKEN_CONTROL;
-}
-
 /* Room for one more token everywhere, so that noting it cannot fail. */
 static pl_code reserve_one(generation *v, size_t text, pl_error *e) {
     size_t n = v->tokens.n + 1;
@@ -86,10 +85,12 @@ static pl_code reserve_one(generation *v, size_t text, pl_error *e) {
 
 static void note(generation *v, int32_t id, float logprob) {
     if (v->logprobs) v->logprob_list[v->tokens.n] = logprob;
-    v->marks[v->tokens.n] = (mark){.text_end = v->text.text.n, .logprob = logprob};
+    v->marks[v->tokens.n] = (mark){.text_end = v->text.text.n,
+                                   .spelled = prefix_spelled(&v->prefix, 0).size,
+                                   .logprob = logprob};
     v->tokens.ids[v->tokens.n++] = id;
     if (v->penalties) v->history.ids[v->history.n++] = id;
-    if (has_text(v, id)) v->silent = false;
+    if (tokenizer_has_text(model_of(v)->tok, id)) v->silent = false;
 }
 
 /* Limits that hold whatever the last token was. */
@@ -104,9 +105,9 @@ static pl_code accept(generation *v, int32_t id, float logprob, pl_error *e) {
     pl_code rc = decode_one(v, id, v->silent, e);
     if (rc) return rc;
     if (eog || stop) v->piece_bytes.n = 0; /* it ends the text, and is not of it */
-    if ((rc = reserve_one(v, v->piece_bytes.n, e)) || (rc = node_append(v->node, id, e)) ||
-        (rc = stops_feed(&v->text, v->piece_bytes.data, v->piece_bytes.n, e)))
-        return rc;
+    if ((rc = reserve_one(v, v->piece_bytes.n, e)) || (rc = node_append(v->node, id, e))) return rc;
+    size_t hidden = prefix_take(&v->prefix, id);
+    stops_feed(&v->text, v->piece_bytes.data + hidden, v->piece_bytes.n - hidden, NULL);
     note(v, id, logprob);
     v->reason = eog                                 ? FINISH_EOG
                 : stop || v->text.found != SIZE_MAX ? FINISH_STOP
@@ -148,6 +149,13 @@ static float logprob_of(const generation *v, const float *logits, int32_t id) {
                : NAN;
 }
 
+/* The prefix comes before whatever the sampler forbids. */
+static int32_t pick(generation *v, float *logits, uint64_t position) {
+    prefix_mask(&v->prefix, logits);
+    return prefix_insist(&v->prefix, sampler_pick(v->sampler, logits, v->history.ids, v->history.n,
+                                                  position));
+}
+
 static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *e) {
     generation *v = of(j);
     size_t bytes = model_of(v)->hp.n_vocab * sizeof *logits;
@@ -155,12 +163,12 @@ static pl_code take(job *j, size_t i, size_t position, float *logits, pl_error *
     (void)i;
     if (v->logprobs) l = memcpy(v->logits_copy, logits, bytes);
     if (v->choice) {
-        memcpy(v->choice, logits, bytes);
+        prefix_mask(&v->prefix, memcpy(v->choice, logits, bytes));
         v->choosing = true;
         job_set_status(j, JOB_WAITING);
         return PL_OK;
     }
-    int32_t id = sampler_pick(v->sampler, l, v->history.ids, v->history.n, position + 1);
+    int32_t id = pick(v, l, position + 1);
     pl_code rc = accept(v, id, logprob_of(v, logits, id), e);
     if (!rc && v->pause) job_set_status(j, JOB_WAITING);
     return rc;
@@ -195,6 +203,7 @@ static void free_generation(job *j) {
     node_release(v->base);
     if (v->node) node_seal(v->node);
     node_release(v->node);
+    prefix_free(&v->prefix);
     sampler_free(v->sampler);
     mem_free(v->stop_tokens);
     id_list_free(&v->history);
@@ -212,12 +221,11 @@ static const job_kind kind = {n_wishes, wish, take, done, cancel, free_generatio
 
 /* ---- beginning ---- */
 
-/* Is every token of positions [first, length) of n one without text? */
-static bool is_silent(const generation *v, const cache_node *n, size_t length) {
+bool engine_silent(engine *g, const cache_node *n, size_t length) {
     for (size_t i = 0; i < length; i++) {
         int32_t id;
         node_tokens(n, i, 1, &id);
-        if (has_text(v, id)) return false;
+        if (tokenizer_has_text(engine_model(g)->tok, id)) return false;
     }
     return true;
 }
@@ -266,7 +274,11 @@ static pl_code set_up(generation *v, const generate_options *o, pl_error *e) {
     v->base = node_retain(o->cache);
     v->n_before = node_length(v->node);
     v->prompt_rows = v->n_before - node_processed(v->node);
-    v->silent = is_silent(v, v->node, v->n_before);
+    v->silent = engine_silent(v->job.g, v->node, v->n_before);
+    if (o->n_prefix &&
+        (rc = prefix_new(&v->prefix, m->tok, o->prefix, o->n_prefix, v->silent, o->stop_tokens,
+                         o->n_stop_tokens, o->stop_at_eog, e)))
+        return rc;
     v->reason = limit_reached(v);
     if (v->reason != FINISH_NONE) node_seal(v->node); /* the input is all that there will be */
     v->begun = system_seconds();
@@ -302,9 +314,7 @@ float *job_choice(job *j) { return of(j)->choosing ? of(j)->choice : NULL; }
 pl_code job_choose(job *j, bool by_sampler, int32_t id, pl_error *e) {
     generation *v = of(j);
     if (!v->choosing) return pl_fail(e, PL_ERR_ARGUMENT, "there is no token to choose now");
-    if (by_sampler)
-        id = sampler_pick(v->sampler, v->choice, v->history.ids, v->history.n,
-                          node_length(v->node));
+    if (by_sampler) id = pick(v, v->choice, node_length(v->node));
     pl_code rc = accept(v, id, v->logprobs ? logprob_of(v, v->logits_copy, id) : NAN, e);
     if (rc) return rc;
     v->choosing = false;
@@ -370,6 +380,7 @@ generate_result job_result(const job *j) {
                              .logprobs = v->logprobs ? v->logprob_list : NULL,
                              .text = v->text.text.n ? v->text.text.data : "",
                              .n_text = v->text.text.n,
+                             .n_certain = stops_certain(&v->text, v->reason != FINISH_NONE),
                              .reason = v->reason,
                              .stop = v->text.found,
                              .prompt_rows = v->prompt_rows,
@@ -395,19 +406,21 @@ static pl_code reserve_all(generation *v, const int32_t *ids, size_t n, size_t h
     return PL_OK;
 }
 
-/* ids[0..n) are the new tokens now, the first `kept` of them as before; all their text counts as
- * handed out. */
+/* ids[0..n) are the new tokens now, the first `kept` of them as before. What was handed out of
+ * their text stays so; of tokens that were forced in, and before them, all counts as handed out. */
 static pl_code retell(generation *v, const int32_t *ids, size_t n, size_t kept, pl_error *e) {
-    pl_code rc = stops_restart(&v->text, "", 0, e);
+    size_t released = v->text.released;
+    stops_restart(&v->text);
     v->tokens.n = 0;
-    for (size_t i = 0; i < n && !rc; i++) {
-        if ((rc = decode_one(v, ids[i], v->silent, e)) ||
-            (rc = text_append(&v->text.text, v->piece_bytes.data, v->piece_bytes.n, e)))
-            return rc;
+    for (size_t i = 0; i < n; i++) {
+        pl_code rc = decode_one(v, ids[i], v->silent, e);
+        if (rc) return rc;
+        size_t hidden = prefix_take(&v->prefix, ids[i]);
+        stops_pass(&v->text, v->piece_bytes.data + hidden, v->piece_bytes.n - hidden);
         note(v, ids[i], i < kept ? v->marks[i].logprob : NAN);
     }
-    v->text.released = v->text.text.n;
-    return rc;
+    v->text.released = n > kept || released > v->text.text.n ? v->text.text.n : released;
+    return PL_OK;
 }
 
 pl_code job_resume_from(job *j, cache_node *cache, pl_error *e) {
@@ -432,11 +445,13 @@ pl_code job_resume_from(job *j, cache_node *cache, pl_error *e) {
     node_release(v->base);
     v->node = node;
     v->base = node_retain(cache);
-    v->silent = is_silent(v, node, before);
+    v->silent = engine_silent(j->g, node, before);
     if (v->penalties) {
         node_tokens(node, 0, before, v->history.ids);
         v->history.n = before;
     }
+    if (before == v->n_before) prefix_restart(&v->prefix);
+    else prefix_end(&v->prefix);
     rc = retell(v, ids, n, before == v->n_before ? common - before : 0, e);
     v->n_before = before;
     v->reason = limit_reached(v);
@@ -459,17 +474,25 @@ pl_code job_cache_before(job *j, cache_node **out, pl_error *e) {
     generation *v = of(j);
     bool ends = v->reason == FINISH_EOG ||
                 v->reason == FINISH_STOP; /* the last token is not of the text */
-    size_t keep = v->tokens.n - (ends && v->tokens.n > 0), have;
+    size_t keep = v->tokens.n - (ends && v->tokens.n > 0);
     cache_node *cut = NULL;
-    id_list rest = {0};
+    text_buffer rest = {0};
+    id_list ids = {0};
     while (keep > 0 && v->marks[keep - 1].text_end > v->text.text.n) keep--;
-    have = keep ? v->marks[keep - 1].text_end : 0;
+    mark have = keep ? v->marks[keep - 1] : (mark){0};
+    gguf_string spelled = prefix_spelled(&v->prefix, have.spelled);
     pl_code rc = node_truncate(v->node, v->n_before + keep, &cut, e);
-    if (!rc && have < v->text.text.n)
-        rc = tokenizer_encode(model_of(v)->tok, v->text.text.data + have, v->text.text.n - have,
-                              (encode_options){0}, &rest, e);
-    if (!rc) rc = node_extend(cut, rest.ids, rest.n, out, e);
+    if (!rc) rc = text_append(&rest, spelled.data, spelled.size, e);
+    if (!rc && have.text_end < v->text.text.n)
+        rc = text_append(&rest, v->text.text.data + have.text_end, v->text.text.n - have.text_end,
+                         e);
+    if (!rc)
+        rc = tokenizer_encode(
+            model_of(v)->tok, rest.data, rest.n,
+            (encode_options){.start = engine_silent(j->g, cut, node_length(cut))}, &ids, e);
+    if (!rc) rc = node_extend(cut, ids.ids, ids.n, out, e);
     node_release(cut);
-    id_list_free(&rest);
+    text_free(&rest);
+    id_list_free(&ids);
     return rc;
 }

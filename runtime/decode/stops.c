@@ -68,24 +68,32 @@ pl_code stops_feed(stop_text *t, const char *bytes, size_t n, pl_error *e) {
     return PL_OK;
 }
 
-pl_code stops_restart(stop_text *t, const char *s, size_t n, pl_error *e) {
-    t->text.n = 0;
+void stops_restart(stop_text *t) {
+    t->text.n = t->released = 0;
     t->found = SIZE_MAX;
     for (size_t i = 0; i < t->n_stops; i++) t->stops[i].matched = 0;
-    pl_code rc = text_append(&t->text, s, n, e);
-    t->released = t->text.n;
-    return rc;
+}
+
+void stops_pass(stop_text *t, const char *s, size_t n) {
+    text_append(&t->text, s, n, NULL);
+    for (size_t i = 0; i < t->n_stops; i++) {
+        stop_string *stop = &t->stops[i];
+        for (size_t k = 0; k < n; k++) advance(stop, s[k]);
+        if (stop->matched == stop->n) stop->matched = stop->fail[stop->n];
+    }
+}
+
+size_t stops_certain(const stop_text *t, bool all) {
+    size_t end = t->text.n, held = 0;
+    if (all || t->found != SIZE_MAX) return end;
+    for (size_t i = 0; i < t->n_stops; i++)
+        if (t->stops[i].matched > held) held = t->stops[i].matched;
+    end -= held < end ? held : end;
+    return end - (end ? utf8_incomplete_tail(t->text.data, end) : 0);
 }
 
 gguf_string stops_release(stop_text *t, bool all) {
-    size_t end = t->text.n, begin = t->released;
-    if (!all && t->found == SIZE_MAX) {
-        size_t held = 0;
-        for (size_t i = 0; i < t->n_stops; i++)
-            if (t->stops[i].matched > held) held = t->stops[i].matched;
-        end -= held < end ? held : end;
-        if (end > begin) end -= utf8_incomplete_tail(t->text.data + begin, end - begin);
-    }
+    size_t end = stops_certain(t, all), begin = t->released;
     if (end < begin) end = begin;
     t->released = end;
     return (gguf_string){.data = t->text.n ? t->text.data + begin : "", .size = end - begin};

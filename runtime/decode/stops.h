@@ -27,15 +27,20 @@ typedef struct {
 pl_code stops_new(stop_text *t, const gguf_string *stops, size_t n, pl_error *e);
 void stops_free(stop_text *t);
 
-/* Appends the bytes of one more token. When they complete a stop, the text is cut before the one
- * that begins first (of those, the one listed first) and `found` is set. */
+/* Appends the bytes of one more token; where there is room for them, it cannot fail. When they
+ * complete a stop, the text is cut before the one that begins first (of those, the one listed
+ * first) and `found` is set. */
 pl_code stops_feed(stop_text *t, const char *s, size_t n, pl_error *e);
-/* Replaces the text by s, in which no stop is looked for, all of it released. */
-pl_code stops_restart(stop_text *t, const char *s, size_t n, pl_error *e);
+/* Another text, empty and not released; its room stays. */
+void stops_restart(stop_text *t);
+/* Appends bytes, for which there is room, in which no stop ends the text; one may begin there. */
+void stops_pass(stop_text *t, const char *s, size_t n);
 
-/* The bytes that became certain since the last call: whole UTF-8 characters that no stop can begin
- * with; at the end
- * (`all`) everything. */
+/* How many bytes of the text are certain: whole UTF-8 characters that no stop can begin with; at
+ * the end (`all`) everything. */
+size_t stops_certain(const stop_text *t, bool all);
+
+/* The bytes that became certain since the last call. */
 gguf_string stops_release(stop_text *t, bool all);
 
 #endif

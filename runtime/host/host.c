@@ -500,6 +500,8 @@ static pl_code begin(pl_job *p, const pl_job_options *o, cache_node *from, pl_er
                            .stops = stops,
                            .n_stops = o->n_stop,
                            .stop_at_eog = o->stop_at_eog,
+                           .prefix = o->prefix,
+                           .n_prefix = o->prefix ? o->prefix_bytes : 0,
                            .pause = true,
                            .priority = o->priority};
     for (size_t i = 0; i < o->n_stop && !rc; i++) {

@@ -10,9 +10,11 @@
  *   unicode.c     case, accents and classes of characters, for wordpiece.c
  *   tokenizer.c   the public functions, over these
  *
- * A struct tokenizer does not change once tokenizer_new has returned it, but for `settled`, whose
- * bytes are atomic and only remember what would be computed again. All that an encode call changes
- * is in its encoder. */
+ *   pieces.c      the vocabulary in the order of its bytes
+ *
+ * A struct tokenizer does not change once tokenizer_new has returned it, but for `settled` and
+ * `index`, which are atomic and only remember what would be computed again. All that an encode call
+ * changes is in its encoder. */
 #ifndef PERILUNE_TEXT_INTERNAL_H
 #define PERILUNE_TEXT_INTERNAL_H
 
@@ -86,6 +88,9 @@ typedef struct {
     bool byte_level; /* pieces are spelled in bytes; otherwise in text with U+2581 for a space */
 } tokenizer_kind;
 
+/* The pieces in the order of their bytes, once somebody has asked for them (pieces.c). */
+typedef struct { struct pieces *_Atomic made; } piece_index;
+
 struct tokenizer {
     const tokenizer_kind *kind;
     char *model, *pre, *chat_template; /* chat_template may be NULL */
@@ -130,6 +135,7 @@ struct tokenizer {
     bool add_bos, add_eos, add_sep;
     int32_t *eog; /* [n_eog] ascending */
     size_t n_eog;
+    piece_index *index;
 };
 enum { SETTLED_YES = 1, SETTLED_NO = 2 };
 

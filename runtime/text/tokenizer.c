@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "text/internal.h"
+#include "text/pieces.h"
 
 /* Bytes of a spelling that tokenizer_id understands; no real one is near it. */
 #define SPELLING_MAX 1024
@@ -120,7 +121,10 @@ pl_code tokenizer_new(const gguf *g, tokenizer **out, pl_error *e) {
     if (t == NULL)
         return pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the tokenizer", gguf_path(g));
     t->seed = (uint64_t)(uintptr_t)t;
-    code = load_kind(t, g, e);
+    t->index = mem_zalloc(sizeof *t->index);
+    code = t->index != NULL ? load_kind(t, g, e)
+                            : pl_fail(e, PL_ERR_MEMORY, "%s: no memory for the tokenizer",
+                                      gguf_path(g));
     if (code == PL_OK) code = vocabulary_load(t, g, e);
     if (code == PL_OK) code = t->kind->load(t, g, e);
     if (code == PL_OK) code = special_build(t, e);
@@ -153,6 +157,8 @@ void tokenizer_free(tokenizer *t) {
     mem_free(t->pairs.slots);
     mem_free(t->priority);
     mem_free(t->eog);
+    if (t->index != NULL) pieces_free(t->index->made);
+    mem_free(t->index);
     mem_free(t);
 }
 
@@ -233,9 +239,9 @@ pl_code tokenizer_encode(const tokenizer *t, const char *text, size_t n, encode_
 
 /* ---- ids to text ---- */
 
-/* Have these no text of their own? */
-static bool is_silent(const tokenizer *t, int32_t id) {
-    return t->type[id] == TOKEN_CONTROL || t->type[id] == TOKEN_UNKNOWN;
+bool tokenizer_has_text(const tokenizer *t, int32_t id) {
+    return t->type[id] != TOKEN_CONTROL && t->type[id] != TOKEN_UNKNOWN &&
+           piece_of(t, id).size != 0;
 }
 
 pl_code tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool special, bool start,
@@ -252,9 +258,9 @@ pl_code tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool 
                            ids[i], t->n - 1);
         }
         piece = piece_of(t, ids[i]);
-        if (is_silent(t, ids[i])) {
+        if (!tokenizer_has_text(t, ids[i])) {
             if (!special) continue;
-        } else if (at_start && piece.size != 0) {
+        } else if (at_start) {
             if (piece.data[0] == ' ' && t->type[ids[i]] != TOKEN_USER_DEFINED)
                 piece.data++, piece.size--;
             at_start = false;

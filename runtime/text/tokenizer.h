@@ -67,6 +67,8 @@ pl_code tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t n, bool 
  * Control and unknown tokens: their name, as "<|im_end|>". id must be in range. */
 gguf_string tokenizer_piece(const tokenizer *t, int32_t id);
 token_type tokenizer_type(const tokenizer *t, int32_t id);
+/* Does the token say anything? Control and unknown tokens do not. */
+bool tokenizer_has_text(const tokenizer *t, int32_t id);
 /* The id of a token by its name or bytes as tokenizer_piece gives them, or as the file spells it;
  * -1: none. */
 int32_t tokenizer_id(const tokenizer *t, const char *piece, size_t n);

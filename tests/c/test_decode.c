@@ -437,24 +437,59 @@ TEST(stops_are_found_and_held_back_as_a_brute_force_search_says) {
     assert_true(stopped > 3000 && ran_out > 3000);
 }
 
-TEST(a_restarted_text_is_released_and_looks_for_stops_anew) {
-    stop_text t;
-    pl_error e;
-    gguf_string stop = {"abc", 3};
-    assert_int_equal(stops_new(&t, &stop, 1, &e), PL_OK);
-    assert_int_equal(stops_feed(&t, "xxab", 4, &e), PL_OK);
-    assert_int_equal(stops_restart(&t, "yyab", 4, &e), PL_OK);
-    assert_int_equal(stops_release(&t, false).size, 0);
-    /* "ab" was said before: it begins no stop */
-    assert_int_equal(stops_feed(&t, "cd", 2, &e), PL_OK);
-    assert_true(t.found == SIZE_MAX);
-    gguf_string got = stops_release(&t, false);
-    assert_int_equal(got.size, 2);
-    assert_memory_equal(got.data, "cd", 2);
-    assert_int_equal(stops_feed(&t, "abcabc", 6, &e), PL_OK);
-    assert_int_equal(t.found, 0);
-    assert_int_equal(t.text.n, 6);
-    stops_free(&t);
+/* The same as brute_cut, of stops that end behind `said` alone. */
+static size_t brute_cut_behind(const char *text, size_t n, size_t said, const gguf_string *stops,
+                               size_t n_stops, size_t *which) {
+    for (size_t at = 0; at < n; at++)
+        for (size_t i = 0; i < n_stops; i++)
+            if (at + stops[i].size > said &&
+                occurs_at(text, n, at, stops[i].data, stops[i].size)) {
+                *which = i;
+                return at;
+            }
+    return SIZE_MAX;
+}
+
+TEST(what_a_restarted_text_says_holds_no_stop_but_may_begin_one) {
+    size_t across = 0, passed = 0;
+    for (size_t round = 0; round < 20000; round++) {
+        char text[512], stop_texts[8][64];
+        gguf_string stops[8];
+        size_t n_stops = 1 + below(4), alphabet = 1 + below(4),
+               n = random_text(text, 1 + below(30), alphabet), said = below(n + 1), fed = 0;
+        stop_text t;
+        pl_error e;
+        for (size_t i = 0; i < n_stops; i++)
+            stops[i] =
+                (gguf_string){stop_texts[i], random_text(stop_texts[i], 1 + below(6), alphabet)};
+        assert_int_equal(stops_new(&t, stops, n_stops, &e), PL_OK);
+        assert_int_equal(stops_feed(&t, text, below(n + 1), &e), PL_OK);
+        size_t released = stops_release(&t, false).size;
+        assert_true(released <= n);
+        stops_restart(&t);
+        while (fed < said) {
+            size_t piece = 1 + below(said - fed);
+            stops_pass(&t, text + fed, piece);
+            fed += piece;
+        }
+        assert_true(t.found == SIZE_MAX && t.text.n == said);
+        size_t held = 0, which = SIZE_MAX; /* whatever is complete is no reason to hold back */
+        for (size_t i = 0; i < n_stops; i++)
+            for (size_t k = held + 1; k < stops[i].size && k <= said; k++)
+                if (!memcmp(text + said - k, stops[i].data, k)) held = k;
+        assert_int_equal(stops_certain(&t, false), whole(text, said - held));
+        while (fed < n && t.found == SIZE_MAX) {
+            size_t piece = 1 + below(n - fed);
+            assert_int_equal(stops_feed(&t, text + fed, piece, &e), PL_OK);
+            fed += piece;
+        }
+        size_t cut = brute_cut_behind(text, fed, said, stops, n_stops, &which);
+        assert_true(t.found == which && t.text.n == (cut == SIZE_MAX ? fed : cut));
+        across += cut < said;
+        passed += said > 0 && which == SIZE_MAX;
+        stops_free(&t);
+    }
+    assert_true(across > 1000 && passed > 1000);
 }
 
 int main(void) {
@@ -468,7 +503,7 @@ int main(void) {
         cmocka_unit_test(bias_and_penalties_change_the_logits_as_defined),
         cmocka_unit_test(top_argmax_entropy_and_logsumexp_match_float64),
         cmocka_unit_test(stops_are_found_and_held_back_as_a_brute_force_search_says),
-        cmocka_unit_test(a_restarted_text_is_released_and_looks_for_stops_anew),
+        cmocka_unit_test(what_a_restarted_text_says_holds_no_stop_but_may_begin_one),
     };
     return cmocka_run_group_tests(tests, note_live, check_live);
 }

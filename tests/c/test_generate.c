@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "decode/engine.h"
+#include "decode/prefix.h"
 #include "live.h"
 #include "support.h"
 #include "tiny.h"
@@ -396,6 +397,438 @@ TEST(going_on_from_a_cache_stops_at_the_limits) {
     engine_close(g);
 }
 
+/* ---- texts that new tokens begin by spelling ---- */
+
+#define WORDS_MOST 48
+
+/* A vocabulary of words over few letters, with SentencePiece's leading space (or without). Some
+ * tokens are control or user-defined ones; id 1 ends a generation. */
+static tokenizer *random_words(bool leading_space) {
+    static const char *const letters[] = {"a", "b", "\xE2\x96\x81", "\xC3\xA9", "c"};
+    static char text[WORDS_MOST][32];
+    gguf_string words[WORDS_MOST];
+    int32_t types[WORDS_MOST];
+    float scores[WORDS_MOST];
+    size_t n = 6 + below(WORDS_MOST - 6);
+    const char *path = temp_path(".gguf");
+    const gguf_options how = {.map = true, .header_only = true};
+    gguf_writer *w = gguf_writer_new();
+    gguf *file;
+    tokenizer *t = NULL;
+    pl_error e;
+    for (size_t i = 0; i < n; i++) {
+        text[i][0] = 0;
+        for (size_t k = below(4) ? 1 + below(2) : 1 + below(6); k > 0; k--)
+            strcat(text[i], letters[below(5)]);
+        types[i] = below(8) ? TOKEN_NORMAL : below(2) ? TOKEN_USER_DEFINED : TOKEN_CONTROL;
+        if (i < 2) snprintf(text[i], sizeof text[i], i ? "</s>" : "<s>"), types[i] = TOKEN_CONTROL;
+        if (i == 2) strcpy(text[i], letters[2]), types[i] = TOKEN_NORMAL;
+        words[i] = (gguf_string){text[i], strlen(text[i])};
+        scores[i] = 0;
+    }
+    gguf_add_string(w, "tokenizer.ggml.model", "llama", 5);
+    gguf_add_strings(w, "tokenizer.ggml.tokens", words, n);
+    gguf_add_numbers(w, "tokenizer.ggml.scores", GGUF_F32, scores, n);
+    gguf_add_numbers(w, "tokenizer.ggml.token_type", GGUF_I32, types, n);
+    gguf_add_u32(w, "tokenizer.ggml.bos_token_id", 0);
+    gguf_add_u32(w, "tokenizer.ggml.eos_token_id", 1);
+    gguf_add_u32(w, "tokenizer.ggml.unknown_token_id", 0);
+    gguf_add_bool(w, "tokenizer.ggml.add_space_prefix", leading_space);
+    if (gguf_write(w, path, &e)) fail_msg("%s", e.message);
+    gguf_writer_free(w);
+    if (gguf_open(path, &how, &file, &e) || tokenizer_new(file, &t, &e)) fail_msg("%s", e.message);
+    gguf_close(file);
+    return t;
+}
+
+/* A prefix and how it may be spelled, by trying every token at every place. */
+typedef struct {
+    const tokenizer *t;
+    const char *text;
+    size_t n;
+    const int32_t *barred;
+    size_t n_barred;
+} brute;
+
+/* How far the text is spelled when the token follows what spells text[0..at): beyond n when the
+ * token goes on behind it; SIZE_MAX: it does not. `first`: it is the first one with text. */
+static size_t brute_step(const brute *b, int32_t id, size_t at, bool first) {
+    text_buffer piece = {0};
+    for (size_t i = 0; i < b->n_barred; i++)
+        if (b->barred[i] == id) return SIZE_MAX;
+    assert_int_equal(tokenizer_decode(b->t, &id, 1, false, first, &piece, NULL), PL_OK);
+    gguf_string raw = tokenizer_piece(b->t, id);
+    /* The natural way to begin: a leading space, or a token that is written out. */
+    bool fine = tokenizer_has_text(b->t, id) &&
+                (!first || !tokenizer_describe(b->t).add_space || raw.data[0] == ' ' ||
+                 tokenizer_type(b->t, id) == TOKEN_USER_DEFINED);
+    size_t left = b->n - at, k = piece.n < left ? piece.n : left, end = at + piece.n;
+    fine = fine && (k == 0 || !memcmp(b->text + at, piece.data, k));
+    text_free(&piece);
+    return fine ? end : SIZE_MAX;
+}
+
+static bool brute_spells(const brute *b, size_t at, bool first) {
+    if (at >= b->n && !first) return true;
+    for (size_t id = 0; id < tokenizer_size(b->t); id++) {
+        size_t end = brute_step(b, (int32_t)id, at, first);
+        if (end == SIZE_MAX) continue;
+        if (end >= b->n || brute_spells(b, end, false)) return true;
+    }
+    return false;
+}
+
+static bool brute_may_come(const brute *b, int32_t id, size_t at, bool first) {
+    size_t end = brute_step(b, id, at, first);
+    return end != SIZE_MAX && (end >= b->n || brute_spells(b, end, false));
+}
+
+TEST(a_prefix_leaves_the_tokens_that_lead_to_its_end) {
+    size_t refused = 0, spelled = 0, beyond = 0, ways = 0;
+    for (size_t round = 0; round < 3000; round++) {
+        tokenizer *t = random_words(round % 3 > 0);
+        size_t n_vocab = tokenizer_size(t), n = 1 + below(10), used = 0;
+        bool silent = below(2);
+        char text[64] = "";
+        prefix p = {0};
+        pl_error e;
+        int32_t barred[2] = {(int32_t)below(n_vocab), 1};
+        static const char *const letters[] = {"a", "b", " ", "\xC3\xA9"};
+        while (strlen(text) < n) strcat(text, letters[below(4)]);
+        if (below(4) == 0) text[strlen(text) - 1] = '\xC3'; /* not UTF-8 */
+        n = strlen(text);
+        brute b = {t, text, n, barred, 2};
+        bool can = brute_spells(&b, 0, silent);
+        pl_code rc = prefix_new(&p, t, text, n, silent, barred, 1, true, &e);
+        assert_int_equal(rc, can ? PL_OK : PL_ERR_ARGUMENT);
+        if (rc) {
+            assert_non_null(strstr(e.message, "byte"));
+            refused++;
+        }
+        bool first = silent;
+        while (!rc && p.open) {
+            float logits[WORDS_MOST];
+            size_t allowed = 0, size;
+            int32_t id = -1;
+            for (size_t i = 0; i < n_vocab; i++) logits[i] = (float)i;
+            prefix_mask(&p, logits);
+            for (size_t i = 0; i < n_vocab; i++) {
+                bool may = brute_may_come(&b, (int32_t)i, used, first);
+                if ((logits[i] == (float)i) != may)
+                    fail_msg("token %zu at %zu of '%s': %d, not %d", i, used, text, !may, may);
+                if (may && below(++allowed) == 0) id = (int32_t)i;
+            }
+            assert_true(allowed > 0);
+            ways += allowed > 1;
+            assert_int_equal(prefix_insist(&p, id), id);
+            for (size_t i = 0; i < n_vocab; i++) /* in spite of all masks: one that may come */
+                assert_true(logits[prefix_insist(&p, (int32_t)i)] > -INFINITY);
+            size_t end = brute_step(&b, id, used, first);
+            size = end < n ? end - used : n - used;
+            assert_int_equal(prefix_take(&p, id), size);
+            used += size, first = false;
+            assert_int_equal(prefix_spelled(&p, 0).size, used);
+            assert_true(p.open == (used < n));
+            beyond += end > n;
+            if (used == n) spelled++;
+        }
+        if (!rc) { /* again; and a token that does not spell it ends it */
+            prefix_restart(&p);
+            assert_true(p.open && prefix_spelled(&p, 0).size == 0);
+            assert_int_equal(prefix_take(&p, 0), 0);
+            assert_false(p.open);
+        }
+        prefix_free(&p);
+        tokenizer_free(t);
+    }
+    assert_true(refused > 200 && spelled > 500 && beyond > 50 && ways > 500);
+}
+
+TEST(a_prefix_that_cannot_be_spelled_says_from_where) {
+    tokenizer *t = random_words(false);
+    prefix p = {0};
+    pl_error e;
+    assert_int_equal(prefix_new(&p, t, " zz", 3, false, NULL, 0, false, &e), PL_ERR_ARGUMENT);
+    assert_non_null(strstr(e.message, "byte 2 of 3"));
+    prefix_free(&p);
+    tokenizer_free(t);
+}
+
+TEST(a_generation_with_a_prefix_begins_or_says_that_there_is_no_memory) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[4] = {1, 270, 265, 266};
+    cache_node *prompt = tiny_cache(g, list, 4);
+    generate_options o = options(prompt, NULL, 0, 12, 3);
+    pl_code rc = PL_ERR_MEMORY;
+    size_t failed = 0;
+    o.prefix = "e tx", o.n_prefix = 4;
+    for (long nth = 1; rc; nth++) {
+        job *j;
+        pl_error e;
+        mem_fail_at(nth);
+        rc = job_generate(g, &o, &j, &e);
+        mem_fail_at(0);
+        failed += rc != PL_OK;
+        if (rc) assert_int_equal(rc, PL_ERR_MEMORY);
+        else job_close(j);
+    }
+    assert_true(failed > 8);
+    node_release(prompt);
+    engine_close(g);
+}
+
+/* By hand: the logits after each token, every token that does not lead to the prefix's end masked,
+ * and the job's own sampler. */
+static size_t generate_by_hand(engine *g, const cache_node *prompt, const generate_options *o,
+                               const char *text, size_t n_text, bool silent, int32_t *out) {
+    brute b = {engine_model(g)->tok, text, n_text, NULL, 0};
+    int32_t all[CONTEXT];
+    size_t n = node_length(prompt), spelled = 0;
+    sampler *s;
+    pl_error e;
+    node_tokens(prompt, 0, n, all);
+    assert_int_equal(sampler_new(&o->sampler, engine_model(g)->math, V, &s, &e), PL_OK);
+    for (size_t i = 0; i < o->max_new_tokens; i++) {
+        cache_node *c = tiny_cache(g, all, n);
+        float logits[V];
+        job *j;
+        assert_int_equal(job_evaluate(g, WANT_LOGITS, &(job_part){c, n - 1, 1}, 1, &j, &e), PL_OK);
+        run(j);
+        memcpy(logits, job_row(j, 0), sizeof logits);
+        job_close(j);
+        node_release(c);
+        for (int32_t id = 0; id < V && spelled < n_text; id++)
+            if (!brute_may_come(&b, id, spelled, silent)) logits[id] = -INFINITY;
+        out[i] = sampler_pick(s, logits, all, n, n);
+        if (spelled < n_text) spelled = brute_step(&b, out[i], spelled, silent);
+        silent = false;
+        all[n++] = out[i];
+    }
+    sampler_free(s);
+    return spelled >= n_text;
+}
+
+TEST(a_generation_spells_its_prefix_first_and_its_text_is_what_follows) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    size_t silent_rounds = 0, inside = 0, stopped = 0, unfinished = 0;
+    for (size_t round = 0; round < 200; round++) {
+        int32_t list[8], spelling[8], plain[MOST];
+        size_t n = 5, max_new = 4 + below(8);
+        bool silent = round % 3 == 0;
+        pl_error e;
+        tiny_tokens(&seed, list, n, V);
+        list[n - 1] = 265;
+        if (silent) list[0] = 1, n = 1;
+        silent_rounds += silent;
+        for (size_t i = 0; i < 8; i++) spelling[i] = 259 + (int32_t)below(V - 259);
+        size_t n_spelling = 1 + below(4);
+        if (below(8) == 0) spelling[0] = 3 + (int32_t)below(256); /* a byte */
+        text_buffer text = spell(g, spelling, n_spelling, silent);
+        if (text.n == 0) assert_int_equal(text_append(&text, "x", 1, &e), PL_OK);
+        cache_node *prompt = tiny_cache(g, list, n), *before;
+        generate_options o = options(prompt, NULL, 0, max_new, round);
+        o.prefix = text.data, o.n_prefix = text.n;
+        if (round % 2) o.sampler.temperature = 0;
+        if (round % 5 == 0) o.sampler.repetition_penalty = 1.4f;
+        if (round % 7 == 0) o.sampler.top_k = 3;
+        o.logprobs = round % 4 == 0;
+        bool whole = generate_by_hand(g, prompt, &o, text.data, text.n, silent, plain);
+        unfinished += !whole;
+
+        o.pause = round % 2;
+        job *j = begin(g, &o);
+        char told[1024];
+        size_t n_told = 0;
+        for (run(j); job_state(j) == JOB_WAITING; job_resume(j), run(j)) {
+            memcpy(told + n_told, job_token(j).piece, job_token(j).n_piece);
+            n_told += job_token(j).n_piece;
+        }
+        generate_result r = job_result(j);
+        assert_int_equal(r.n_tokens, max_new);
+        assert_memory_equal(r.tokens, plain, max_new * sizeof *plain);
+        text_buffer all = spell(g, plain, max_new, silent);
+        size_t hidden = whole ? text.n : all.n;
+        assert_memory_equal(all.data, text.data, hidden);
+        assert_int_equal(r.n_text, all.n - hidden);
+        if (r.n_text) assert_memory_equal(r.text, all.data + hidden, r.n_text);
+        if (o.pause) {
+            assert_int_equal(n_told, r.n_text);
+            if (n_told) assert_memory_equal(told, r.text, n_told);
+        }
+        if (o.logprobs) { /* the model's own, of logits that nothing has changed */
+            job *k;
+            cache_node *cache = cache_of(j);
+            assert_int_equal(job_evaluate(g, WANT_LOGPROBS, &(job_part){cache, n - 1, max_new}, 1,
+                                          &k, &e),
+                             PL_OK);
+            run(k);
+            for (size_t i = 0; i < max_new; i++)
+                assert_float_equal(*job_row(k, i), r.logprobs[i], 1e-4);
+            job_close(k);
+            node_release(cache);
+        }
+
+        /* A stop is searched behind the prefix; the cache before it ends with both. */
+        if (whole && r.n_text > 1) {
+            char stop_text[8];
+            size_t at = below(r.n_text), size = r.n_text - at < 3 ? r.n_text - at : 3;
+            memcpy(stop_text, r.text + at, size);
+            gguf_string stop = {stop_text, size};
+            job_close(j);
+            o.stops = &stop, o.n_stops = 1;
+            j = begin(g, &o);
+            for (run(j); job_state(j) == JOB_WAITING; run(j)) job_resume(j);
+            r = job_result(j);
+            assert_int_equal(r.reason, FINISH_STOP);
+            assert_true(r.n_text <= at);
+            assert_memory_equal(all.data + text.n, r.text, r.n_text);
+            stopped++;
+        }
+        assert_int_equal(job_cache_before(j, &before, &e), PL_OK);
+        int32_t rest[CONTEXT];
+        size_t length = node_length(before) - n;
+        node_tokens(before, n, length, rest);
+        text_buffer back = spell(g, rest, length, silent);
+        assert_int_equal(back.n, hidden + r.n_text);
+        assert_memory_equal(back.data, all.data, back.n);
+        inside += length > 0 && rest[length - 1] != plain[length - 1];
+        text_free(&back);
+        node_release(before);
+        job_close(j);
+        text_free(&all);
+        text_free(&text);
+        node_release(prompt);
+    }
+    assert_true(silent_rounds > 50 && stopped > 60 && inside > 5);
+    assert_true(unfinished > 0);
+    assert_int_equal(cache_store_nodes(engine_store(g)), 0);
+    engine_close(g);
+}
+
+TEST(a_prefix_comes_before_what_the_sampler_forbids_and_ends_with_what_the_owner_chooses) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    int32_t list[4] = {1, 270, 265, 266}, banned[V];
+    cache_node *prompt = tiny_cache(g, list, 4), *cache, *cut;
+    pl_error e;
+    for (int32_t i = 0; i < V; i++) banned[i] = i;
+    generate_options o = options(prompt, NULL, 0, 12, 3);
+    o.prefix = "e tx", o.n_prefix = 4;
+    o.sampler.banned = banned, o.sampler.n_banned = V;
+    job *j = begin(g, &o);
+    run(j);
+    text_buffer all = spell(g, job_result(j).tokens, 12, false);
+    assert_memory_equal(all.data, "e tx", 4);
+    text_free(&all);
+    job_close(j);
+
+    /* Rewound into it, it goes on; from elsewhere, and behind other tokens, it does not. */
+    o.sampler.n_banned = 0;
+    o.pause = o.choose = true;
+    j = begin(g, &o);
+    run(j);
+    for (size_t i = 0; i < V; i++) {
+        gguf_string piece = tokenizer_piece(engine_model(g)->tok, (int32_t)i);
+        bool spells = piece.size && piece.size <= 4 && !memcmp(piece.data, "e tx", piece.size);
+        assert_true((job_choice(j)[i] > -INFINITY) == spells);
+    }
+    assert_int_equal(job_choose(j, false, 260, &e), PL_OK); /* "e" */
+    job_resume(j), run(j);
+    assert_int_equal(job_choose(j, true, 0, &e), PL_OK); /* " " or " t" */
+    cache = cache_of(j);
+    int32_t second = job_token(j).id;
+    assert_true(second == 259 || second == 35 || second == 287);
+    assert_int_equal(node_truncate(cache, 5, &cut, &e), PL_OK);
+    assert_int_equal(job_resume_from(j, cut, &e), PL_OK);
+    run(j);
+    assert_true(job_choice(j)[287] > -INFINITY && job_choice(j)[260] == -INFINITY);
+    assert_int_equal(job_choose(j, false, 300, &e), PL_OK);
+    job_resume(j), run(j);
+    size_t free_ones = 0;
+    for (size_t i = 0; i < V; i++) free_ones += job_choice(j)[i] > -INFINITY;
+    assert_int_equal(free_ones, V);
+    check_text(g, (int32_t[]){300}, 1, false, job_result(j).text, job_result(j).n_text);
+    node_release(cut);
+    assert_int_equal(node_truncate(prompt, 2, &cut, &e), PL_OK);
+    assert_int_equal(job_resume_from(j, cut, &e), PL_OK);
+    run(j);
+    free_ones = 0;
+    for (size_t i = 0; i < V; i++) free_ones += job_choice(j)[i] > -INFINITY;
+    assert_int_equal(free_ones, V);
+    job_close(j);
+    node_release(cut);
+    node_release(cache);
+    node_release(prompt);
+    engine_close(g);
+}
+
+/* What stays of a text that is rewound may begin a stop, and what was handed out of it stays so. */
+TEST(behind_a_rewind_stops_span_the_cut_and_pieces_add_up) {
+    engine *g = open_tiny(TYPE_Q8_0, 1);
+    size_t spans = 0;
+    for (size_t round = 0; round < 200; round++) {
+        int32_t list[4] = {1, 270, 265, 266}, plain[MOST];
+        char told[2048];
+        size_t n_told = 0;
+        pl_error e;
+        cache_node *prompt = tiny_cache(g, list, 4), *cache, *cut;
+        generate_options o = options(prompt, NULL, 0, 16, round);
+        job *j = begin(g, &o);
+        run(j);
+        memcpy(plain, job_result(j).tokens, 16 * sizeof *plain);
+        text_buffer all = spell(g, plain, 16, false);
+        job_close(j);
+        size_t keep = 1 + below(8), seen = keep + 1 + below(4);
+        text_buffer stays = spell(g, plain, keep, false);
+        /* What the draws say again spans the cut, from a byte of it on. */
+        size_t from = stays.n ? stays.n - 1 - below(stays.n < 3 ? stays.n : 3) : 0;
+        size_t size = stays.n - from + 1 + below(2);
+        gguf_string stop = {all.data + from, from + size <= all.n ? size : all.n - from};
+        o.stops = &stop, o.n_stops = 1, o.pause = true;
+        j = begin(g, &o);
+        size_t drawn = 0;
+        for (run(j); job_state(j) == JOB_WAITING && ++drawn < seen; job_resume(j), run(j)) continue;
+        if (drawn >= keep) { /* back to where nothing but `keep` tokens are; then to the end */
+            cache = cache_of(j);
+            assert_int_equal(node_truncate(cache, 4 + keep, &cut, &e), PL_OK);
+            assert_int_equal(job_resume_from(j, cut, &e), PL_OK);
+            generate_result r = job_result(j);
+            bool complete = false; /* then it was said, and ends nothing any more */
+            for (size_t at = 0; at + stop.size <= stays.n; at++)
+                complete = complete || !memcmp(stays.data + at, stop.data, stop.size);
+            assert_int_equal(r.n_text, stays.n);
+            size_t held = r.n_text - r.n_certain;
+            assert_true(held <= stop.size + 3);
+            for (run(j); job_state(j) == JOB_WAITING; job_resume(j), run(j)) {
+                memcpy(told + n_told, job_token(j).piece, job_token(j).n_piece);
+                n_told += job_token(j).n_piece;
+            }
+            r = job_result(j);
+            size_t at = 0; /* the first that ends behind what stays */
+            while (at + stop.size <= all.n &&
+                   (at + stop.size <= stays.n || memcmp(all.data + at, stop.data, stop.size)))
+                at++;
+            if (at + stop.size <= all.n) {
+                assert_int_equal(r.reason, FINISH_STOP);
+                assert_int_equal(r.n_text, at);
+                spans += at < stays.n;
+            }
+            assert_memory_equal(all.data, r.text, r.n_text);
+            /* pieces go on where those before had come to, at the latest at the cut */
+            assert_true(n_told <= r.n_text || r.n_text < stays.n);
+            if (n_told)
+                assert_memory_equal(told, r.text + r.n_text - n_told, n_told);
+            node_release(cut);
+            node_release(cache);
+        }
+        job_close(j);
+        text_free(&stays);
+        text_free(&all);
+        node_release(prompt);
+    }
+    assert_true(spans > 50);
+    engine_close(g);
+}
+
 /* ---- interrupts ---- */
 
 static void *interrupt_later(void *microseconds) {
@@ -527,6 +960,93 @@ TEST(an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_inp
 
 /* ---- a real model ---- */
 
+/* A text's end that a longer piece begins with is taken off, and spelled by tokens that are drawn
+ * evenly from those which may come. */
+static void check_healing(const tokenizer *t, const char *text, size_t n, bool silent,
+                          size_t *healed) {
+    const pieces *p;
+    id_list ids = {0};
+    text_buffer head = {0}, rest = {0}, all = {0};
+    prefix wanted = {0};
+    pl_error e;
+    size_t n_vocab = tokenizer_size(t);
+    float *logits = malloc(n_vocab * sizeof *logits);
+    encode_options how = {.start = silent};
+    assert_int_equal(tokenizer_encode(t, text, n, how, &ids, &e), PL_OK);
+    assert_int_equal(tokenizer_pieces(t, &p, &e), PL_OK);
+    size_t run = pieces_unfinished(p, ids.ids, ids.n), kept = ids.n - run;
+    if (run == ids.n && ids.n > 0 && !silent) run--, kept++;
+    bool still_silent = silent && kept == 0;
+    assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, false, silent, &all, &e), PL_OK);
+    assert_int_equal(tokenizer_decode(t, ids.ids, kept, false, silent, &head, &e), PL_OK);
+    assert_int_equal(
+        tokenizer_decode(t, ids.ids + kept, run, false, still_silent, &rest, &e), PL_OK);
+    assert_int_equal(head.n + rest.n, all.n);
+    if (head.n) assert_memory_equal(head.data, all.data, head.n);
+    if (rest.n) assert_memory_equal(rest.data, all.data + head.n, rest.n);
+    if (rest.n) {
+        if (prefix_new(&wanted, t, rest.data, rest.n, still_silent, NULL, 0, true, &e))
+            fail_msg("%s", e.message);
+        (*healed)++;
+    }
+    ids.n = 0;
+    while (rest.n && wanted.open) {
+        size_t may = 0;
+        int32_t id = -1;
+        memset(logits, 0, n_vocab * sizeof *logits);
+        prefix_mask(&wanted, logits);
+        for (size_t i = 0; i < n_vocab; i++)
+            if (logits[i] > -INFINITY && below(++may) == 0) id = (int32_t)i;
+        assert_true(id >= 0);
+        prefix_take(&wanted, id);
+        assert_int_equal(id_list_push(&ids, id, &e), PL_OK);
+    }
+    head.n = 0;
+    assert_int_equal(tokenizer_decode(t, ids.ids, ids.n, false, still_silent, &head, &e), PL_OK);
+    assert_true(head.n >= rest.n);
+    if (rest.n) assert_memory_equal(head.data, rest.data, rest.n);
+    prefix_free(&wanted);
+    id_list_free(&ids);
+    text_free(&head);
+    text_free(&rest);
+    text_free(&all);
+    free(logits);
+}
+
+TEST(texts_of_real_vocabularies_are_healed_and_spelled_again) {
+    static const char *const names[] = {"deepseek-llm", "falcon", "gpt-2",
+                                        "llama-bpe", "llama-spm", "qwen2"};
+    const char *folder;
+    SHARED_OR_SKIP(folder, "vocab");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[512];
+        const gguf_options how = {.map = true, .header_only = true};
+        gguf *file;
+        tokenizer *t = NULL;
+        pl_error e;
+        size_t size, healed = 0;
+        snprintf(path, sizeof path, "%s/cases.inp", folder);
+        char *cases = read_whole(path, &size);
+        snprintf(path, sizeof path, "%s/ggml-vocab-%s.gguf", folder, names[i]);
+        if (gguf_open(path, &how, &file, &e) || tokenizer_new(file, &t, &e))
+            fail_msg("%s", e.message);
+        gguf_close(file);
+        for (size_t round = 0; round < 600; round++) {
+            char text[64];
+            size_t n = 1 + below(40), at = below(size - n);
+            memcpy(text, cases + at, n);
+            if (round % 4 == 0) /* bytes that are not UTF-8, or not yet */
+                for (size_t k = 0; k < n; k++)
+                    if (below(6) == 0) text[k] = (char)below(256);
+            if (round % 4 == 1) memcpy(text, "\xF0\x9F\x98\x80", n < 4 ? n : 4);
+            check_healing(t, text, n, round % 3 == 0, &healed);
+        }
+        assert_true(healed > 250);
+        tokenizer_free(t);
+        free(cases);
+    }
+}
+
 TEST(stories260k_tells_its_published_story) {
     const char *path;
     SHARED_OR_SKIP(path, "models/stories260K.gguf");
@@ -585,11 +1105,19 @@ int main(void) {
         GENERATE_TEST(stop_tokens_and_the_end_token_count_and_have_no_text),
         GENERATE_TEST(a_generation_goes_on_from_a_cache_that_was_forced_rewound_or_is_another),
         GENERATE_TEST(going_on_from_a_cache_stops_at_the_limits),
+        GENERATE_TEST(a_prefix_leaves_the_tokens_that_lead_to_its_end),
+        GENERATE_TEST(a_prefix_that_cannot_be_spelled_says_from_where),
+        GENERATE_TEST(a_generation_with_a_prefix_begins_or_says_that_there_is_no_memory),
+        GENERATE_TEST(a_generation_spells_its_prefix_first_and_its_text_is_what_follows),
+        GENERATE_TEST(
+            a_prefix_comes_before_what_the_sampler_forbids_and_ends_with_what_the_owner_chooses),
+        GENERATE_TEST(behind_a_rewind_stops_span_the_cut_and_pieces_add_up),
         GENERATE_TEST(
             an_interrupted_prefill_gives_its_claims_back_and_ends_the_same_when_run_again),
         GENERATE_TEST(an_interrupted_generation_keeps_its_tokens_and_can_go_on),
         GENERATE_TEST(
             an_interrupt_reaches_a_generation_that_waits_and_one_that_processes_its_input_only),
+        GENERATE_TEST(texts_of_real_vocabularies_are_healed_and_spelled_again),
         GENERATE_TEST(stories260k_tells_its_published_story),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

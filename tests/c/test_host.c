@@ -30,7 +30,8 @@ typedef struct {
     int32_t ids[MOST];
     size_t n;
     bool done, stop_early;
-    char finish[16];
+    char finish[16], text[256];
+    size_t n_text;
     pl_cache *cache;
 } listener;
 
@@ -53,6 +54,9 @@ static void done(void *user, pl_job *handle) {
     assert_memory_equal(ids, l->ids, n * sizeof *ids);
     l->done = true;
     snprintf(l->finish, sizeof l->finish, "%s", pl_job_finish(handle));
+    const char *text = pl_job_text(handle, &l->n_text);
+    assert_true(l->n_text <= sizeof l->text);
+    memcpy(l->text, text, l->n_text);
     l->cache = pl_cache_retain(pl_job_cache(handle));
     pl_job_release(handle);
 }
@@ -131,6 +135,34 @@ TEST(jobs_side_by_side_say_what_each_says_alone) {
         assert_int_equal(pl_cache_length(l[i].cache), 5 + l[i].n);
         pl_cache_release(l[i].cache);
     }
+    pl_model_release(m);
+    pl_engine_free(h);
+    assert_int_equal(mem_live(), live);
+}
+
+TEST(a_job_begins_by_spelling_its_prefix) {
+    long live = mem_live();
+    listener l = {0};
+    pl_model *m;
+    pl_engine *h = new_engine(&m);
+    pl_job *handle;
+    pl_error e;
+    int32_t ids[] = {7, 265};
+    pl_job_options o = {sizeof o, .ids = ids, .n_ids = 2, .max_new_tokens = 12,
+                        .temperature = 0.9f, .on_token = hear, .on_done = done, .user = &l,
+                        .prefix = "e tx\xF0", .prefix_bytes = 5};
+    assert_int_equal(pl_submit(h, m, &o, &handle, &e), PL_OK);
+    handle = NULL; /* on_done lets go of it */
+    poll_all(h);
+    assert_true(l.done && l.n == 12);
+    char text[64];
+    size_t n;
+    assert_int_equal(pl_decode(m, l.ids, l.n, text, sizeof text, &n, &e), PL_OK);
+    assert_true(n > 5);
+    assert_memory_equal(text, "e tx\xF0", 5);
+    assert_int_equal(l.n_text, n - 5);
+    assert_memory_equal(l.text, text + 5, n - 5);
+    pl_cache_release(l.cache);
     pl_model_release(m);
     pl_engine_free(h);
     assert_int_equal(mem_live(), live);
@@ -437,6 +469,7 @@ TEST(the_example_of_a_host_runs) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_side_by_side_say_what_each_says_alone),
+        cmocka_unit_test(a_job_begins_by_spelling_its_prefix),
         cmocka_unit_test(a_cancelled_job_keeps_what_it_said_and_leaves_the_others_alone),
         cmocka_unit_test(values_outlive_the_engine),
         cmocka_unit_test(other_threads_let_go_of_caches),

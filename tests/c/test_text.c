@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "gguf/gguf.h"
 #include "text/internal.h"
+#include "text/pieces.h"
 #include "text/tokenizer.h"
 #include "text/utf8.h"
 
@@ -201,7 +202,7 @@ static size_t unescape(const char *s, size_t n, char *out) {
     return size;
 }
 
-static void expect_cuts(const char *name, const char *pieces, size_t size) {
+static void expect_cuts(const char *name, const char *cuts, size_t size) {
     presplit *p;
     presplit_traits traits;
     presplit_state run = {.match_data = NULL};
@@ -210,14 +211,14 @@ static void expect_cuts(const char *name, const char *pieces, size_t size) {
     size_t n = 0;
     assert_true(size <= sizeof text);
     for (size_t i = 0; i < size;)
-        if (i + 1 < size && memcmp(pieces + i, BAR, 2) == 0)
+        if (i + 1 < size && memcmp(cuts + i, BAR, 2) == 0)
             i += 2;
         else
-            text[n++] = pieces[i++];
+            text[n++] = cuts[i++];
     assert_int_equal(presplit_new(name, &p, &traits, NULL), PL_OK);
     assert_int_equal(presplit_run(p, &run, text, n, collect_piece, &got, NULL), PL_OK);
-    if (got.n != size || memcmp(got.data, pieces, got.n) != 0)
-        fail_msg("%s: \"%.*s\", expected \"%.*s\"", name, (int)got.n, got.data, (int)size, pieces);
+    if (got.n != size || memcmp(got.data, cuts, got.n) != 0)
+        fail_msg("%s: \"%.*s\", expected \"%.*s\"", name, (int)got.n, got.data, (int)size, cuts);
     text_free(&got);
     presplit_state_free(&run);
     presplit_free(p);
@@ -252,11 +253,11 @@ TEST(presplit_cuts_as_the_models_do) {
     size_t size, lines = 0;
     char *cases = read_whole(cases_path(), &size), *end;
     for (char *line = cases; line < cases + size; line = end + 1, lines++) {
-        char *tab = strchr(line, '\t'), pieces[1024];
+        char *tab = strchr(line, '\t'), cuts[1024];
         end = strchr(line, '\n');
         assert_true(tab != NULL && end != NULL && tab < end && end - tab < 1024);
         *tab = '\0';
-        expect_cuts(line, pieces, unescape(tab + 1, (size_t)(end - tab - 1), pieces));
+        expect_cuts(line, cuts, unescape(tab + 1, (size_t)(end - tab - 1), cuts));
     }
     assert_true(lines > 600);
     free(cases);
@@ -2426,6 +2427,119 @@ TEST(random_bytes_come_back_from_real_vocabularies) {
     }
 }
 
+/* ---- pieces in the order of their bytes ---- */
+
+#define PIECES_MOST 400
+
+/* Random words of few letters, so that many begin alike; some tokens say nothing. */
+static tokenizer *make_words(bool byte_level) {
+    draft *d = byte_level ? draft_bytes("gpt-2") : draft_spm();
+    size_t n = d->n + 1 + below(100);
+    if (byte_level) add_merge(d, 'a', 'b'); /* there must be one */
+    while (d->n < n) {
+        static const char *const letters[] = {"a", "b", "c", "\xE2\x96\x81", "\xC3\xA9"};
+        char word[32] = "";
+        for (size_t i = 1 + below(6); i > 0; i--)
+            strcat(word, letters[below(byte_level ? 3 : 5)]);
+        size_t kind = below(10);
+        add(d, word, kind == 0 ? TOKEN_CONTROL : kind == 1 ? TOKEN_USER_DEFINED : TOKEN_NORMAL, 0);
+    }
+    return make(d);
+}
+
+static text_buffer text_of(const tokenizer *t, const int32_t *ids, size_t n) {
+    text_buffer b = {0};
+    assert_int_equal(tokenizer_decode(t, ids, n, false, false, &b, NULL), PL_OK);
+    return b;
+}
+
+static bool begins(const text_buffer *b, const char *s, size_t n) {
+    return b->n >= n && (n == 0 || memcmp(b->data, s, n) == 0);
+}
+
+TEST(pieces_that_begin_with_a_text_stand_side_by_side) {
+    size_t found = 0, unfinished = 0;
+    for (size_t round = 0; round < 200; round++) {
+        tokenizer *t = make_words(round % 2);
+        const pieces *p, *again;
+        text_buffer alone[PIECES_MOST];
+        size_t n = tokenizer_size(t), with_text = 0, longest = 0;
+        assert_true(n <= PIECES_MOST);
+        assert_int_equal(tokenizer_pieces(t, &p, NULL), PL_OK);
+        assert_int_equal(tokenizer_pieces(t, &again, NULL), PL_OK);
+        assert_ptr_equal(p, again);
+        for (size_t i = 0; i < n; i++) {
+            alone[i] = text_of(t, &(int32_t){(int32_t)i}, 1);
+            with_text += alone[i].n != 0;
+            if (alone[i].n > longest) longest = alone[i].n;
+        }
+        assert_int_equal(pieces_count(p), with_text);
+        assert_int_equal(pieces_longest(p), longest);
+        for (size_t i = 1; i < with_text; i++) { /* sorted */
+            const text_buffer *x = &alone[pieces_id(p, i - 1)], *y = &alone[pieces_id(p, i)];
+            int order = memcmp(x->data, y->data, x->n < y->n ? x->n : y->n);
+            assert_true(order < 0 || (order == 0 && x->n <= y->n));
+            assert_true(x->n != y->n || order != 0 || pieces_id(p, i - 1) < pieces_id(p, i));
+        }
+        for (size_t k = 0; k < 100; k++) { /* what some tokens spell, and noise */
+            int32_t ids[8];
+            size_t n_ids = 1 + below(6);
+            for (size_t i = 0; i < n_ids; i++) /* any; a letter's byte; a word */
+                ids[i] = (int32_t)(below(4) == 0 ? below(n)
+                                   : below(2)    ? 'a' + below(3) + (round % 2 ? 0 : 3)
+                                                 : n - 1 - below(n - 256));
+            text_buffer b = text_of(t, ids, n_ids);
+            size_t length = below(b.n + 1), begin = 0, exact = 0;
+            if (length != 0 && below(4) == 0) b.data[length - 1] = (char)below(256);
+            piece_range r = pieces_all(p);
+            for (size_t i = 0; i < length; i++) r = pieces_step(p, r, b.data[i]);
+            for (size_t i = 0; i < n; i++) {
+                if (alone[i].n == 0 || !begins(&alone[i], b.data, length)) continue;
+                begin++;
+                exact += alone[i].n == length;
+            }
+            assert_int_equal(r.n, begin);
+            assert_int_equal(pieces_exact(p, r), exact);
+            for (size_t i = 0; i < r.n; i++)
+                assert_true(begins(&alone[pieces_id(p, r.first + i)], b.data, length));
+            found += length > 1 && begin > 1;
+            text_free(&b);
+
+            size_t run = 0; /* of the last tokens, all with text, that a longer piece begins with */
+            for (size_t m = 1; m <= n_ids && alone[ids[n_ids - m]].n != 0; m++) {
+                b = text_of(t, ids + n_ids - m, m);
+                for (size_t i = 0; i < n; i++)
+                    if (alone[i].n > b.n && begins(&alone[i], b.data, b.n)) run = m;
+                text_free(&b);
+            }
+            assert_int_equal(pieces_unfinished(p, ids, n_ids), run);
+            unfinished += run > 1;
+        }
+        for (size_t i = 0; i < n; i++) text_free(&alone[i]);
+        tokenizer_free(t);
+    }
+    assert_true(found > 600 && unfinished > 1000);
+}
+
+static void *ask_for_pieces(void *of) {
+    const pieces *p = NULL;
+    tokenizer_pieces(of, &p, NULL);
+    return (void *)(uintptr_t)p;
+}
+
+TEST(threads_that_ask_for_the_pieces_at_once_are_given_the_same) {
+    for (size_t round = 0; round < 50; round++) {
+        tokenizer *t = make_words(false);
+        pthread_t threads[4];
+        void *got[4];
+        for (size_t i = 0; i < 4; i++)
+            assert_int_equal(pthread_create(&threads[i], NULL, ask_for_pieces, t), 0);
+        for (size_t i = 0; i < 4; i++) pthread_join(threads[i], &got[i]);
+        for (size_t i = 0; i < 4; i++) assert_true(got[i] != NULL && got[i] == got[0]);
+        tokenizer_free(t);
+    }
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, note_live, check_live)
 
 int main(void) {
@@ -2482,6 +2596,8 @@ int main(void) {
         CASE(every_allocation_may_fail),
         CASE(threads_share_a_tokenizer),
         CASE(real_vocabularies_encode_as_the_models_do),
+        CASE(pieces_that_begin_with_a_text_stand_side_by_side),
+        CASE(threads_that_ask_for_the_pieces_at_once_are_given_the_same),
         CASE(random_bytes_come_back_from_real_vocabularies),
     };
     return cmocka_run_group_tests_name("text", tests, NULL, NULL);

@@ -239,7 +239,7 @@ local says = {
     beam = "4 beams", diverse_beam = "4 groups", best_of_n = "most names", mbr = "0.", mcts = "tree of 64",
     self_consistency = "nine:", contrastive_search = "triples repeat", contrastive_decoding = "contrastive:",
     guidance = "scale 2.0", speculative = "true", prompt_lookup = '{"name": "Kofi"', watermark = "key 43",
-    rewind = "gated:", select = "Oslo", continue = "", dialog = "", force = "However,", fork = "", generate = "", sample = "", stream = "",
+    rewind = "gated:", select = "Oslo", fill = '{"name": "Mirabel", "age": 9', continue = "", dialog = "", force = "However,", fork = "", generate = "", sample = "", stream = "",
     parallel = "480 tokens in", npcs = "I am Mira, a blacksmith in Oakford.", game_loop = "frames in", tree_of_thoughts = "depth 3",
 }
 for name, piece in pairs(says) do

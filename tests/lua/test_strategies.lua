@@ -545,6 +545,29 @@ t.test("strategies compose, and say in tasks what they say alone", function()
     for i, tokens in ipairs(together) do t.eq(tokens, alone[(i - 1) % #ways + 1]) end
 end)
 
+t.test("strategies fill the holes of templates", function()
+    local form = perilune.template [[{{"name": "{name}", "age": {age:max=3}, "city": "{city}"}}]]
+    local function chat(text)
+        return model:cache():extend(prompt_ids("<|im_start|>user\nExtract as JSON: " .. text
+            .. "<|im_end|>\n<|im_start|>assistant\n"))
+    end
+    local root = chat "Tom is 12 years old and lives in Paris."
+    local plain, cache = form:fill(model, {cache = root})
+    t.eq(plain, {name = "Tom", age = "12", city = "Paris"})
+    -- A scale of 1 is plain; of 0, what the other text says.
+    for scale, want in pairs {[1.0] = plain, [0.0] = {name = "Mira", age = "30", city = "Oslo"}} do
+        local other = chat "Mira is 30 years old and lives in Oslo."
+        local fields, c = form:fill(model, {cache = root, decode = function(m, o)
+            local without = other:extend(o.cache:tokens(#root + 1)) -- what stands before the hole
+            return strategy "guidance"(m, with(o, {without = without, scale = scale}))
+        end})
+        t.eq(fields, want)
+        t.ok(scale == 0 or c == cache)
+    end
+    local fields = form:fill(model, {cache = root, decode = strategy "best_of_n", n = 3, temperature = 0.5, seed = 1})
+    t.eq(fields.name, "Tom")
+end)
+
 -- ---- the sink ----
 
 t.test("a sink ends where generate ends", function()

@@ -456,7 +456,7 @@ t.test("scripts of the manual's patterns and strategies, recorded and replayed",
     for _, file in ipairs { "03_beam", "12_mcts", "04_best_of_n", "01_chat", "09_rewind", "02_however", "05_tree_of_thoughts",
         "08_guidance", "13_perplexity" } do paths[#paths + 1] = t.shared("paper/" .. file .. ".lua") end
     for _, file in ipairs { "beam", "diverse_beam", "best_of_n", "self_consistency", "mbr", "guidance", "contrastive_decoding",
-        "prompt_lookup", "mcts", "rewind", "select" } do paths[#paths + 1] = "scripts/" .. file .. ".lua" end
+        "prompt_lookup", "mcts", "rewind", "select", "fill" } do paths[#paths + 1] = "scripts/" .. file .. ".lua" end
     for _, path in ipairs(paths) do
         local function script(on, say)
             local module = setmetatable({ load = function() return on end }, { __index = perilune })

@@ -7,8 +7,9 @@
 --     })
 --
 -- `without`: a text, ids or a cache; the last token of the prompt alone unless given. scale = 1 is
--- plain generation. Both take one step per token. Every option of generate holds, and `prefix`, so
--- that it may fill a template's holes; `decode` gets a sampler and `beside`.
+-- plain generation. Both take one step per token. Every option of generate holds, `prefix` too, so
+-- that it may fill a template's holes: there, `without` wants the text before the hole as well.
+-- `decode` gets a sampler and `beside`.
 
 local core = require "perilune.core"
 local options = require "perilune.options"
