@@ -680,35 +680,4 @@ t.test("what a cancelled task computed is let go of without a collection", funct
     collectgarbage "restart"
 end)
 
-t.test("a thousand random cancellations leave nothing behind", function()
-    math.randomseed(11)
-    collectgarbage()
-    collectgarbage()
-    local held = model:stats().blocks.used
-    local live = {}
-    for _ = 1, 1000 do
-        local kind, seed = math.random(5), math.random(12)
-        live[#live + 1] = perilune.spawn(function()
-            if kind == 1 then say(seed, { max_new_tokens = 60 })
-            elseif kind == 2 then for _ in model:stream { input = ("word "):rep(math.random(80)), max_new_tokens = 9 } do end
-            elseif kind == 3 then model:cache():extend(("other "):rep(math.random(60))):logits()
-            elseif kind == 4 then perilune.map(3, function(i) return (say(i, { max_new_tokens = 5 })) end)
-            else
-                perilune.sleep(0.0005)
-                check_said(seed, say(seed))
-            end
-        end)
-        if math.random(3) == 1 then perilune.poll(math.random(0, 2)) end
-        table.remove(live, math.random(#live)):cancel()
-    end
-    poll_all()
-    local tokens, _, info = say(8)
-    check_said(8, tokens, info)
-    tokens, info = nil, nil
-    collectgarbage()
-    collectgarbage()
-    t.ok(model:stats().blocks.used <= held + 1)
-    t.eq(perilune.poll(), 0)
-end)
-
 t.done()
