@@ -605,11 +605,14 @@ static void fail_step(engine *g, pl_code rc, const pl_error *e) {
 }
 
 static pl_code reserve(engine *g, pl_error *e) {
-    size_t hidden = 0, V = g->m->hp.n_vocab,
+    size_t hidden = 0, positions = 0, V = g->m->hp.n_vocab,
            wanted = g->n_deliveries < STEP_LOGITS ? g->n_deliveries : STEP_LOGITS;
     pl_code rc;
-    for (size_t r = 0; r < g->step.n_rows; r++)
-        g->place[r] = hidden, hidden += g->step.rows[r].hidden;
+    for (size_t r = 0; r < g->step.n_rows; r++) {
+        const batch_row *row = &g->step.rows[r];
+        g->place[r] = hidden, hidden += row->hidden;
+        if (row->position + 1 > positions) positions = (size_t)row->position + 1;
+    }
     if (wanted > g->logit_rows) {
         float *logits = mem_aligned(wanted * V * sizeof *logits);
         if (!logits) return pl_fail(e, PL_ERR_MEMORY, "no memory for %zu rows of logits", wanted);
@@ -617,7 +620,8 @@ static pl_code reserve(engine *g, pl_error *e) {
         g->logits = logits;
         g->logit_rows = wanted;
     }
-    if ((rc = forward_reserve(g->m, g->scratch, g->step.n_rows, hidden, STEP_LOGITS, e))) return rc;
+    if ((rc = forward_reserve(g->m, g->scratch, g->step.n_rows, positions, hidden, STEP_LOGITS, e)))
+        return rc;
     if (g->step.n_rows && (rc = gathering_batch(&g->step, &g->b, e))) return rc;
     g->b.stop[0] = (batch_stop){&interrupts, g->interrupts};
     g->b.stop[1] = (batch_stop){&g->stop, atomic_load(&g->stop)};

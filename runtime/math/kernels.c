@@ -132,6 +132,10 @@ void kv_clear(const attention_shape *a, uint8_t *block, size_t slot) {
     }
 }
 
+size_t attention_part_floats(const attention_shape *a) {
+    return PART_VALUES + query_value_floats(a->d_v);
+}
+
 size_t attention_scratch(const attention_shape *a) {
     size_t values, floats, bytes;
     size_t queries = a->n_head / a->n_head_kv;

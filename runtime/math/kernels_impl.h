@@ -646,57 +646,119 @@ static void attend_all(const query_set *s, const range *seen, size_t n_rows, siz
     }
 }
 
-static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows,
-                      size_t kv_head, void *scratch) {
-    query_set s = {.a = a,
-                   .kv_head = kv_head,
-                   .group = a->n_head / a->n_head_kv,
-                   .rows = rows,
-                   .max = scratch,
-                   .records = (float *)scratch + query_maxima_floats(a->n_head / a->n_head_kv),
-                   .record = query_floats(a->d_v)};
-    size_t value_floats = query_value_floats(a->d_v), first = SIZE_MAX, last = 0;
-    range seen[ATTENTION_ROWS];
+/* What a call's rows see, each by itself, and all together: [first, last). */
+typedef struct {
+    range row[ATTENTION_ROWS];
+    size_t first, last;
+} seen_rows;
+
+static seen_rows what_is_seen(const attention_shape *a, const attention_row *rows, size_t n_rows) {
+    seen_rows seen = {.first = SIZE_MAX};
     for (size_t r = 0; r < n_rows; r++) {
-        seen[r] = (range){visible_begin(a, rows[r].pos), (size_t)rows[r].pos + 1};
-        if (seen[r].begin < first) first = seen[r].begin;
-        if (seen[r].end > last) last = seen[r].end;
+        seen.row[r] = (range){visible_begin(a, rows[r].pos), (size_t)rows[r].pos + 1};
+        if (seen.row[r].begin < seen.first) seen.first = seen.row[r].begin;
+        if (seen.row[r].end > seen.last) seen.last = seen.row[r].end;
     }
-    for (size_t i = 0; i < n_rows * s.group; i++) {
-        float *record = record_of(&s, i);
+    return seen;
+}
+
+static query_set queries_of(const attention_shape *a, const attention_row *rows, size_t kv_head,
+                            void *scratch) {
+    size_t group = a->n_head / a->n_head_kv;
+    return (query_set){.a = a,
+                       .kv_head = kv_head,
+                       .group = group,
+                       .rows = rows,
+                       .max = scratch,
+                       .records = (float *)scratch + query_maxima_floats(group),
+                       .record = query_floats(a->d_v)};
+}
+
+static void begin_totals(const query_set *s, size_t n) {
+    size_t value_floats = query_value_floats(s->a->d_v);
+    for (size_t i = 0; i < n; i++) {
+        float *record = record_of(s, i);
         record[QUERY_TOTAL_MAX] = -INFINITY;
         record[QUERY_TOTAL_SUM] = 0;
         memset(record + QUERY_VALUES + value_floats, 0, value_floats * sizeof(float));
     }
+}
 
-    for (size_t span = first / KV_SPAN * KV_SPAN; span < last; span += KV_SPAN) {
-        for (size_t i = 0; i < n_rows * s.group; i++) {
-            float *record = record_of(&s, i);
-            s.max[i] = -INFINITY;
-            v_store(record + QUERY_SUM, v_zero());
+/* All queries over the span that begins at a position. */
+static void attend_span(const query_set *s, const seen_rows *seen, size_t n_rows, size_t span) {
+    size_t value_floats = query_value_floats(s->a->d_v);
+    for (size_t i = 0; i < n_rows * s->group; i++) {
+        float *record = record_of(s, i);
+        s->max[i] = -INFINITY;
+        v_store(record + QUERY_SUM, v_zero());
+        memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
+    }
+    for (size_t t = span; t < span + KV_SPAN && t < seen->last; t += KV_TILE)
+        attend_all(s, seen->row, n_rows, t);
+}
+
+INLINE float span_sum(const query_set *s, size_t i) {
+    return v_sum(v_load(record_of(s, i) + QUERY_SUM));
+}
+
+static void finish_queries(const query_set *s, size_t n_rows) {
+    size_t d_v = s->a->d_v, value_floats = query_value_floats(d_v);
+    for (size_t i = 0; i < n_rows * s->group; i++) {
+        float *record = record_of(s, i), *total = record + QUERY_VALUES + value_floats;
+        size_t head = s->kv_head * s->group + i % s->group;
+        float *to = s->rows[i / s->group].out + head * d_v;
+        if (s->a->sinks) { /* as a span of its own, whose values are zeros */
             memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
+            merge_span(d_v, record, s->a->sinks[head], 1);
         }
-        for (size_t t = span; t < span + KV_SPAN && t < last; t += KV_TILE)
-            attend_all(&s, seen, n_rows, t);
+        for (size_t d = 0; d < d_v; d++) to[d] = total[d] / record[QUERY_TOTAL_SUM];
+    }
+}
+
+static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                      size_t kv_head, void *scratch) {
+    query_set s = queries_of(a, rows, kv_head, scratch);
+    seen_rows seen = what_is_seen(a, rows, n_rows);
+    begin_totals(&s, n_rows * s.group);
+    for (size_t span = seen.first / KV_SPAN * KV_SPAN; span < seen.last; span += KV_SPAN) {
+        attend_span(&s, &seen, n_rows, span);
         for (size_t r = 0; r < n_rows; r++) {
-            range part = meet(seen[r], span, KV_SPAN);
+            range part = meet(seen.row[r], span, KV_SPAN);
             if (part.begin >= part.end) continue;
             for (size_t i = r * s.group; i < (r + 1) * s.group; i++)
-                merge_span(a->d_v, record_of(&s, i), s.max[i],
-                           v_sum(v_load(record_of(&s, i) + QUERY_SUM)));
+                merge_span(a->d_v, record_of(&s, i), s.max[i], span_sum(&s, i));
         }
     }
+    finish_queries(&s, n_rows);
+}
 
-    for (size_t i = 0; i < n_rows * s.group; i++) {
-        float *record = record_of(&s, i), *total = record + QUERY_VALUES + value_floats;
-        size_t head = kv_head * s.group + i % s.group;
-        float *to = rows[i / s.group].out + head * a->d_v;
-        if (a->sinks) { /* as a span of its own, whose values are zeros */
-            memset(record + QUERY_VALUES, 0, value_floats * sizeof(float));
-            merge_span(a->d_v, record, a->sinks[head], 1);
-        }
-        for (size_t d = 0; d < a->d_v; d++) to[d] = total[d] / record[QUERY_TOTAL_SUM];
+static void attention_span(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                           size_t kv_head, size_t span, float *parts, void *scratch) {
+    query_set s = queries_of(a, rows, kv_head, scratch);
+    seen_rows seen = what_is_seen(a, rows, n_rows);
+    attend_span(&s, &seen, n_rows, span * KV_SPAN);
+    for (size_t i = 0; i < n_rows * s.group; i++, parts += attention_part_floats(a)) {
+        parts[PART_MAX] = s.max[i];
+        parts[PART_SUM] = span_sum(&s, i);
+        memcpy(parts + PART_VALUES, record_of(&s, i) + QUERY_VALUES,
+               query_value_floats(a->d_v) * sizeof *parts);
     }
+}
+
+static void attention_merge(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                            size_t kv_head, size_t n_spans, const float *parts, void *scratch) {
+    query_set s = queries_of(a, rows, kv_head, scratch);
+    seen_rows seen = what_is_seen(a, rows, n_rows);
+    begin_totals(&s, n_rows * s.group);
+    for (size_t span = 0; span < n_spans; span++)
+        for (size_t i = 0; i < n_rows * s.group; i++, parts += attention_part_floats(a)) {
+            range part = meet(seen.row[i / s.group], span * KV_SPAN, KV_SPAN);
+            if (part.begin >= part.end) continue;
+            memcpy(record_of(&s, i) + QUERY_VALUES, parts + PART_VALUES,
+                   query_value_floats(a->d_v) * sizeof *parts);
+            merge_span(a->d_v, record_of(&s, i), parts[PART_MAX], parts[PART_SUM]);
+        }
+    finish_queries(&s, n_rows);
 }
 
 /* ---- over a vocabulary ---- */
@@ -792,6 +854,8 @@ const kernels TABLE = {
     .rope = rope,
     .kv_store = kv_store,
     .attention = attention,
+    .attention_span = attention_span,
+    .attention_merge = attention_merge,
     .delta_step = delta_step,
     .ssm_step = ssm_step,
     .max = max_of,

@@ -163,6 +163,14 @@ struct kernels {
      * that share a block read it together. */
     void (*attention)(const attention_shape *a, const attention_row *rows, size_t n_rows,
                       size_t kv_head, void *scratch);
+    /* The same in two steps, so that several threads can take part, to the same bits: positions
+     * [span * KV_SPAN, (span + 1) * KV_SPAN) alone, into parts [n_rows][n_head / n_head_kv]
+     * [attention_part_floats]; then the parts of spans 0 .. n_spans - 1, one after the other, are
+     * put together. The last span is that of the last position that a row sees. */
+    void (*attention_span)(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                           size_t kv_head, size_t span, float *parts, void *scratch);
+    void (*attention_merge)(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                            size_t kv_head, size_t n_spans, const float *parts, void *scratch);
 
     /* One token of one head of a recurrent layer. Its state lies as [n_k][n_v] (a vector lane is a
      * value); it is read from `in` (NULL: zeros) and written to `out`, which may be `in`. The gated
@@ -193,6 +201,7 @@ struct kernels {
 #define ATTENTION_ROWS 16
 /* SIZE_MAX when the size does not fit a size_t */
 size_t attention_scratch(const attention_shape *a);
+size_t attention_part_floats(const attention_shape *a);
 
 /* The best table for this machine, or the one named (PERILUNE_ISA or a test); NULL: not known, or
  * not for this CPU. kernels_at enumerates those that can run here, best first; NULL ends. */

@@ -442,42 +442,87 @@ static void merge_span(size_t d_v, float *record) {
     for (size_t i = 0; i < d_v; i++) total[i] = total[i] * scale_left + acc[i] * scale_right;
 }
 
-static void attend(const attention_shape *a, const uint8_t *const *blocks, size_t pos,
-                   size_t head, const float *q, float *out, float *record) {
-    float *acc = record + QUERY_VALUES, *total = acc + query_value_floats(a->d_v);
+/* One query over the span that begins at a position; whether it sees anything of it. */
+static bool attend_span(const attention_shape *a, const attention_row *row, size_t head,
+                        size_t span, float *record) {
     size_t kv_head = head / (a->n_head / a->n_head_kv);
-    size_t begin = visible_begin(a, pos), end = pos + 1;
+    size_t begin = visible_begin(a, row->pos), end = (size_t)row->pos + 1;
+    record[QUERY_MAX] = -INFINITY;
+    record[QUERY_SUM] = 0;
+    memset(record + QUERY_VALUES, 0, a->d_v * sizeof *record);
+    if (begin >= span + KV_SPAN || end <= span) return false;
+    for (size_t tile = span; tile < span + KV_SPAN; tile += KV_TILE) {
+        size_t from = begin > tile ? begin - tile : 0;
+        size_t to = end > tile ? end - tile : 0;
+        if (to > KV_TILE) to = KV_TILE;
+        if (from < to)
+            attend_tile(a, row->blocks[tile / KV_TILE], kv_head, row->q + head * a->d_k, from, to,
+                        record);
+    }
+    return true;
+}
+
+static void begin_total(size_t d_v, float *record) {
     record[QUERY_TOTAL_MAX] = -INFINITY;
     record[QUERY_TOTAL_SUM] = 0;
-    memset(total, 0, a->d_v * sizeof *total);
-    for (size_t span = begin / KV_SPAN * KV_SPAN; span < end; span += KV_SPAN) {
-        record[QUERY_MAX] = -INFINITY;
-        record[QUERY_SUM] = 0;
-        memset(acc, 0, a->d_v * sizeof *acc);
-        for (size_t tile = span; tile < span + KV_SPAN; tile += KV_TILE) {
-            size_t from = begin > tile ? begin - tile : 0;
-            size_t to = end > tile ? end - tile : 0;
-            if (to > KV_TILE) to = KV_TILE;
-            if (from < to) attend_tile(a, blocks[tile / KV_TILE], kv_head, q, from, to, record);
-        }
-        merge_span(a->d_v, record);
-    }
+    memset(record + QUERY_VALUES + query_value_floats(d_v), 0, d_v * sizeof *record);
+}
+
+static void finish_query(const attention_shape *a, const attention_row *row, size_t head,
+                         float *record) {
+    float *total = record + QUERY_VALUES + query_value_floats(a->d_v);
     if (a->sinks) { /* as a span of its own, whose values are zeros */
         record[QUERY_MAX] = a->sinks[head];
         record[QUERY_SUM] = 1;
-        memset(acc, 0, a->d_v * sizeof *acc);
+        memset(record + QUERY_VALUES, 0, a->d_v * sizeof *record);
         merge_span(a->d_v, record);
     }
-    for (size_t i = 0; i < a->d_v; i++) out[i] = total[i] / record[QUERY_TOTAL_SUM];
+    for (size_t i = 0; i < a->d_v; i++)
+        row->out[head * a->d_v + i] = total[i] / record[QUERY_TOTAL_SUM];
 }
 
 static void attention(const attention_shape *a, const attention_row *rows, size_t n_rows,
                       size_t kv_head, void *scratch) {
     size_t group = a->n_head / a->n_head_kv;
     for (size_t r = 0; r < n_rows; r++)
-        for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++)
-            attend(a, rows[r].blocks, rows[r].pos, h, rows[r].q + h * a->d_k,
-                   rows[r].out + h * a->d_v, scratch);
+        for (size_t h = kv_head * group; h < (kv_head + 1) * group; h++) {
+            begin_total(a->d_v, scratch);
+            for (size_t span = 0; span <= rows[r].pos; span += KV_SPAN)
+                if (attend_span(a, &rows[r], h, span, scratch)) merge_span(a->d_v, scratch);
+            finish_query(a, &rows[r], h, scratch);
+        }
+}
+
+static void attention_span(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                           size_t kv_head, size_t span, float *parts, void *scratch) {
+    size_t group = a->n_head / a->n_head_kv;
+    float *record = scratch;
+    for (size_t i = 0; i < n_rows * group; i++, parts += attention_part_floats(a)) {
+        attend_span(a, &rows[i / group], kv_head * group + i % group, span * KV_SPAN, record);
+        parts[PART_MAX] = record[QUERY_MAX];
+        parts[PART_SUM] = record[QUERY_SUM];
+        memcpy(parts + PART_VALUES, record + QUERY_VALUES, a->d_v * sizeof *parts);
+    }
+}
+
+static void attention_merge(const attention_shape *a, const attention_row *rows, size_t n_rows,
+                            size_t kv_head, size_t n_spans, const float *parts, void *scratch) {
+    size_t group = a->n_head / a->n_head_kv, floats = attention_part_floats(a);
+    float *record = scratch;
+    for (size_t i = 0; i < n_rows * group; i++) {
+        const attention_row *row = &rows[i / group];
+        begin_total(a->d_v, record);
+        for (size_t span = 0; span < n_spans; span++) {
+            const float *p = parts + (span * n_rows * group + i) * floats;
+            if (visible_begin(a, row->pos) >= (span + 1) * KV_SPAN || row->pos < span * KV_SPAN)
+                continue;
+            record[QUERY_MAX] = p[PART_MAX];
+            record[QUERY_SUM] = p[PART_SUM];
+            memcpy(record + QUERY_VALUES, p + PART_VALUES, a->d_v * sizeof *record);
+            merge_span(a->d_v, record);
+        }
+        finish_query(a, row, kv_head * group + i % group, record);
+    }
 }
 
 /* ---- over a vocabulary ---- */
@@ -540,6 +585,8 @@ const kernels kernels_scalar = {
     .rope = rope,
     .kv_store = kv_store,
     .attention = attention,
+    .attention_span = attention_span,
+    .attention_merge = attention_merge,
     .delta_step = delta_step,
     .ssm_step = ssm_step,
     .max = max_of,

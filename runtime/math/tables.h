@@ -34,6 +34,9 @@ static inline size_t query_maxima_floats(size_t group) {
 
 #define KV_NAN_SCALE 0x7e00 /* a half that is NaN */
 
+/* Of a span that was attended to by itself: attention_part_floats. */
+enum { PART_MAX = 0, PART_SUM = 1, PART_VALUES = 16 };
+
 /* d_v up to whole vectors of any table; the lanes beyond d_v hold zeros. */
 static inline size_t query_value_floats(size_t d_v) { return (d_v + 15) & ~(size_t)15; }
 static inline size_t query_floats(size_t d_v) { return QUERY_VALUES + 2 * query_value_floats(d_v); }

@@ -66,26 +66,56 @@ static void finish_keys_and_values(const step *f, const layer *l, size_t row) {
                           r->position % KV_TILE, k, v);
 }
 
-static void attend(const step *f, const layer *l, size_t group, size_t kv_head, size_t member) {
+/* The rows of a group, as the kernels take them: how many. */
+static size_t rows_of(const step *f, const layer *l, size_t group,
+                      attention_row rows[ATTENTION_ROWS]) {
     forward_scratch *s = f->s;
     row_group g = s->groups[group];
     size_t Q = q_width(l), O = o_width(l);
-    attention_row rows[ATTENTION_ROWS];
     for (size_t i = 0; i < g.count; i++) {
         size_t r = s->order[g.first + i];
         const batch_row *row = &f->b->rows[r];
         rows[i] = (attention_row){(const uint8_t *const *)f->b->tables[row->sequence],
                                   row->position, s->q + r * Q, s->att + r * O};
     }
-    f->m->math->attention(&l->attention, rows, g.count, kv_head,
-                          s->attention + member * s->attention_bytes);
+    return g.count;
+}
+
+/* Each group of rows and key/value head by itself. With fewer of those than members, and many
+ * positions, their spans too, which are then put together in order: the same bits. */
+static void attend(const step *f, const layer *l, team *t, size_t member) {
+    const attention_shape *a = &l->attention;
+    const kernels *math = f->m->math;
+    forward_scratch *s = f->s;
+    attention_row rows[ATTENTION_ROWS];
+    void *own = s->attention + member * s->attention_bytes;
+    size_t K = a->n_head_kv, n = s->n_groups * K, i;
+    if (s->n_spans == 1 || n >= team_size(t)) {
+        while ((i = team_claim(t)) < n)
+            math->attention(a, rows, rows_of(f, l, i / K, rows), i % K, own);
+        return;
+    }
+    size_t head = a->n_head / K * attention_part_floats(a); /* floats of a row and span */
+    while ((i = team_claim(t)) < n * s->n_spans) {
+        size_t group = i / s->n_spans / K, kv_head = i / s->n_spans % K, span = i % s->n_spans;
+        size_t count = rows_of(f, l, group, rows);
+        float *parts = s->parts + (s->groups[group].first * K + kv_head * count) * s->n_spans * head;
+        math->attention_span(a, rows, count, kv_head, span, parts + span * count * head, own);
+    }
+    team_barrier(t);
+    while ((i = team_claim(t)) < n) {
+        size_t count = rows_of(f, l, i / K, rows);
+        float *parts =
+            s->parts + (s->groups[i / K].first * K + i % K * count) * s->n_spans * head;
+        math->attention_merge(a, rows, count, i % K, s->n_spans, parts, own);
+    }
 }
 
 /* y = Wo attention(Wq h, keys, values) */
 void attention_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
-    size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l), K = l->attention.n_head_kv;
+    size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l);
     product qkv[] = {{&l->wq, l->query_gate ? s->mix : s->q}, {&l->wk, s->k}, {&l->wv, s->v}};
     multiply(f, t, member, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
@@ -93,7 +123,7 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
         if (l->wk.data) finish_keys_and_values(f, l, r);
     }
     team_barrier(t);
-    for (size_t i; (i = team_claim(t)) < s->n_groups * K;) attend(f, l, i / K, i % K, member);
+    attend(f, l, t, member);
     team_barrier(t);
     if (wants_q8(&l->wo) || l->query_gate) {
         for (size_t r; (r = team_claim(t)) < R;) {

@@ -41,9 +41,10 @@ typedef struct {
 typedef struct forward_scratch forward_scratch;
 forward_scratch *forward_scratch_new(void);
 void forward_scratch_free(forward_scratch *s);
-/* Room for n_rows rows, n_hidden of them with their hidden state, and n_logits rows of logits. */
-pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t n_hidden,
-                        size_t n_logits, pl_error *e);
+/* Room for n_rows rows, of sequences of so many positions at most, n_hidden of them with their
+ * hidden state, and n_logits rows of logits. */
+pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t positions,
+                        size_t n_hidden, size_t n_logits, pl_error *e);
 
 /* What the experts of all steps so far came to: products with one expert's matrices, rows in them,
  * bytes of weights. */

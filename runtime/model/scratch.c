@@ -12,6 +12,7 @@ typedef struct {
     size_t per_layer;           /* n_layer P */
     size_t operand;             /* of any product's input */
     size_t attention;           /* bytes that a member's attention needs */
+    size_t parts;               /* of a span that is attended to apart; 0: none ever is */
     size_t mix, mix_gate, conv, heads;  /* of recurrent layers and gated queries */
     size_t expert_ff;           /* F of one expert */
 } widths;
@@ -55,6 +56,7 @@ void forward_scratch_free(forward_scratch *s) {
     mem_free(s->hidden);
     mem_free(s->logit_act);
     mem_free(s->attention);
+    mem_free(s->parts);
     mem_free(s->group);
     mem_free(s);
 }
@@ -89,6 +91,8 @@ static widths widest(const model *m) {
         widen(&w.v, v_width(l));
         widen(&w.att, o_width(l));
         widen(&w.attention, attention_scratch(&l->attention));
+        if (l->attention.n_head_kv < team_size(m->workers))
+            widen(&w.parts, l->attention.n_head * attention_part_floats(&l->attention));
     }
     widen(&w.ff, m->hp.n_per_layer); /* the per-layer block's gate lies there, too */
     widen(&w.operand, w.att);
@@ -219,10 +223,21 @@ static bool reserve_members(const model *m, forward_scratch *s, const widths *w)
     return true;
 }
 
-pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t n_hidden,
-                        size_t n_logits, pl_error *e) {
+/* Where few rows have fewer key/value heads than there are members, spans are computed apart. */
+#define SPLIT_ROWS 16
+
+static bool reserve_parts(forward_scratch *s, const widths *w, size_t n_rows, size_t positions) {
+    size_t spans = (positions + KV_SPAN - 1) / KV_SPAN, width;
+    s->n_spans = w->parts && n_rows <= SPLIT_ROWS && spans > 1 ? spans : 1;
+    return s->n_spans == 1 || (checked_mul(w->parts, spans, &width) &&
+                               checked_mul(width, n_rows, &width) &&
+                               reserve(&s->parts, &s->part_room, width, 1, sizeof(float)));
+}
+
+pl_code forward_reserve(const model *m, forward_scratch *s, size_t n_rows, size_t positions,
+                        size_t n_hidden, size_t n_logits, pl_error *e) {
     widths w = widest(m);
-    if (reserve_rows(m, s, &w, n_rows) &&
+    if (reserve_rows(m, s, &w, n_rows) && reserve_parts(s, &w, n_rows, positions) &&
         reserve(&s->hidden, &s->hidden_rows, n_hidden, m->hp.n_embd, sizeof(float)) &&
         reserve(&s->logit_act, &s->logit_rows, n_logits, act_q8_stride(m->hp.n_embd), 1) &&
         reserve_members(m, s, &w)) {

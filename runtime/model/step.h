@@ -44,6 +44,9 @@ struct forward_scratch {
     uint8_t *logit_act; /* [logit_rows][act stride of E] */
     uint8_t *attention; /* [members][attention_bytes] */
     size_t attention_bytes;
+    float *parts;       /* spans of attention that are computed apart */
+    size_t part_room;
+    size_t n_spans;     /* of the longest row of this step; 1: they are not computed apart */
     uint8_t *group;     /* [members][group_bytes]: rows that are packed when they are used */
     size_t group_bytes;
     uint32_t *order;    /* [R]: rows, those that share their first block side by side */

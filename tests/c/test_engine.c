@@ -603,6 +603,48 @@ TEST(logprobs_are_those_of_the_model_and_rows_that_were_not_kept_run_again) {
     engine_close(g);
 }
 
+/* One key/value head and several threads: spans of attention are computed apart. */
+TEST(long_caches_say_the_same_on_any_number_of_threads) {
+    enum { N = 2600, BRANCHES = 5, NEW = 6, CUT = 2040 };
+    tiny_shape shape = tiny_default();
+    shape.context = 4096;
+    shape.n_embd = 64, shape.n_head = 4, shape.n_head_kv = 1, shape.n_ff = 64;
+    const char *path = tiny_model(&shape);
+    int32_t *list = malloc(N * sizeof *list), *said = NULL;
+    random_tokens(list, N);
+    for (uint32_t threads = 1; threads <= 5; threads += 2) {
+        int32_t out[(BRANCHES + 1) * NEW];
+        engine_options eo = {.model = {.path = path, .kv = KV_Q8_0, .threads = threads}};
+        engine *g;
+        job *j[BRANCHES];
+        pl_error e;
+        if (engine_open(&eo, &g, &e)) fail_msg("%s", e.message);
+        cache_node *whole = tiny_cache(g, list, N), *base, *next;
+        assert_int_equal(node_truncate(whole, CUT, &base, &e), PL_OK);
+        generate_options o = options(whole, NULL, 0, NEW);
+        o.sampler.temperature = 1;
+        assert_int_equal(generate(g, &o, out, &next), NEW);
+        for (size_t i = 0; i < BRANCHES; i++) { /* across the border between spans */
+            o = options(base, list, 3 * i, NEW);
+            o.sampler.temperature = 1, o.sampler.seed = i;
+            assert_int_equal(job_generate(g, &o, &j[i], &e), PL_OK);
+        }
+        for (size_t i = 0; i < BRANCHES; i++) {
+            assert_int_equal(job_run(j[i], &e), PL_OK);
+            memcpy(out + (i + 1) * NEW, job_result(j[i]).tokens, NEW * sizeof *out);
+            job_close(j[i]);
+        }
+        if (!said) said = memcpy(malloc(sizeof out), out, sizeof out);
+        assert_memory_equal(out, said, sizeof out);
+        node_release(next);
+        node_release(base);
+        node_release(whole);
+        engine_close(g);
+    }
+    free(list);
+    free(said);
+}
+
 /* The output matrix makes logits of hidden states, whatever else the same step hands out. */
 TEST(hidden_states_are_what_the_logits_are_made_of) {
     enum { N = 70 };
@@ -621,7 +663,7 @@ TEST(hidden_states_are_what_the_logits_are_made_of) {
     same = tiny_cache(fresh, list, N);
     assert_int_equal(evaluate(fresh, same, 0, N, want, &e), PL_OK);
     assert_non_null(scratch = forward_scratch_new());
-    assert_int_equal(forward_reserve(m, scratch, 1, 1, N, &e), PL_OK);
+    assert_int_equal(forward_reserve(m, scratch, 1, 1, 1, N, &e), PL_OK);
     /* Of the same rows, in the same steps: states, logits, states of some. */
     assert_int_equal(job_evaluate(g, WANT_HIDDEN, &(job_part){n, 0, N}, 1, &states, &e), PL_OK);
     assert_int_equal(job_evaluate(g, WANT_LOGITS, &(job_part){n, 10, N - 10}, 1, &logits, &e),
@@ -846,6 +888,7 @@ int main(void) {
         ENGINE_TEST(what_many_caches_wait_for_is_processed_in_one_step_and_once),
         ENGINE_TEST(generations_that_are_open_together_share_steps_and_do_not_disturb_one_another),
         ENGINE_TEST(logprobs_are_those_of_the_model_and_rows_that_were_not_kept_run_again),
+        ENGINE_TEST(long_caches_say_the_same_on_any_number_of_threads),
         ENGINE_TEST(hidden_states_are_what_the_logits_are_made_of),
         ENGINE_TEST(a_generation_that_is_fed_says_what_one_that_picked_the_same_says),
         ENGINE_TEST(a_prompt_that_is_processed_serves_any_number_of_generations),

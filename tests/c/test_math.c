@@ -957,10 +957,28 @@ static void check_attention(const kernels *k, const sequence *s, size_t pos, siz
     free(p);
 }
 
+/* One head: its spans apart, from right to left, then put together. */
+static void attend_apart(const kernels *k, const attention_shape *a, const attention_row *rows,
+                         size_t n_rows, size_t head, void *scratch) {
+    size_t n_spans = rows[n_rows - 1].pos / KV_SPAN + 1,
+           floats = n_rows * (a->n_head / a->n_head_kv) * attention_part_floats(a);
+    float *parts = take(n_spans * floats * sizeof *parts);
+    memset(parts, 0xff, n_spans * floats * sizeof *parts);
+    for (size_t span = n_spans; span-- > 0;) {
+        memset(scratch, 0xff, attention_scratch(a));
+        k->attention_span(a, rows, n_rows, head, span, parts + span * floats, scratch);
+    }
+    memset(scratch, 0xff, attention_scratch(a));
+    k->attention_merge(a, rows, n_rows, head, n_spans, parts, scratch);
+    free(parts);
+}
+
+typedef enum { ALONE, FORKED, APART } attend_way;
+
 /* Attention of rows at pos[0..n_rows) over all heads. Blocks that no row sees are not in the table
  * at all. */
 static void attend(const kernels *k, const sequence *s, const uint32_t *pos, size_t n_rows,
-                   bool forked, const float *q, float *out) {
+                   attend_way way, const float *q, float *out) {
     const attention_shape *a = &s->a;
     size_t scratch_bytes = attention_scratch(a), first = 0, last = pos[n_rows - 1] / 32;
     if (a->window && pos[0] + 1 > a->window) first = (pos[0] + 1 - a->window) / 32;
@@ -987,10 +1005,11 @@ static void attend(const kernels *k, const sequence *s, const uint32_t *pos, siz
         fork[i] = copy ? copy : blocks[i];
     }
     for (size_t r = 0; r < n_rows; r++)
-        if (forked && random_below(2)) rows[r].blocks = fork;
+        if (way == FORKED && random_below(2)) rows[r].blocks = fork;
     for (size_t h = 0; h < a->n_head_kv; h++) {
         memset(scratch, 0xff, scratch_bytes);
-        k->attention(a, rows, n_rows, h, scratch);
+        if (way == APART) attend_apart(k, a, rows, n_rows, h, scratch);
+        else k->attention(a, rows, n_rows, h, scratch);
     }
     for (size_t i = 0; i <= last; i++)
         if (fork[i] != blocks[i]) free((void *)(uintptr_t)fork[i]);
@@ -1005,18 +1024,21 @@ static void check_rows(const kernels *k, const sequence *s, const uint32_t *pos,
     float *q = random_floats(n_rows * q_row), *one = take(n_rows * out_row * sizeof *one);
     float *together = take(n_rows * out_row * sizeof *together);
     for (size_t r = 0; r < n_rows; r++) {
-        attend(k, s, pos + r, 1, false, q + r * q_row, one + r * out_row);
+        attend(k, s, pos + r, 1, ALONE, q + r * q_row, one + r * out_row);
         for (size_t h = 0; h < s->a.n_head; h++)
             check_attention(k, s, pos[r], h, q + r * q_row + h * s->a.d_k,
                             one + r * out_row + h * s->a.d_v);
     }
-    attend(k, s, pos, n_rows, false, q, together);
+    attend(k, s, pos, n_rows, ALONE, q, together);
     check_bits(k, "attention, rows together", together, one, n_rows * out_row);
+    memset(together, 0, n_rows * out_row * sizeof *together);
+    attend(k, s, pos, n_rows, APART, q, together);
+    check_bits(k, "attention, spans apart", together, one, n_rows * out_row);
     size_t cut = 1 + random_below(n_rows);
     memset(together, 0, n_rows * out_row * sizeof *together);
-    attend(k, s, pos, cut, true, q, together);
+    attend(k, s, pos, cut, FORKED, q, together);
     if (cut < n_rows)
-        attend(k, s, pos + cut, n_rows - cut, true, q + cut * q_row, together + cut * out_row);
+        attend(k, s, pos + cut, n_rows - cut, FORKED, q + cut * q_row, together + cut * out_row);
     check_bits(k, "attention, rows in two parts", together, one, n_rows * out_row);
     free(q);
     free(one);
