@@ -3,9 +3,11 @@ local perilune = require "perilune"
 local guidance = require "perilune.strategies.guidance"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
-local START = "<|im_start|>system\n%s<|im_end|>\n<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n"
+local CHAT = "<|im_start|>system\n%s<|im_end|>\n<|im_start|>user\n%s<|im_end|>\n"
+  .. "<|im_start|>assistant\n"
 local function chat(system, question)
-  return model:cache():extend(model:encode(START:format(system, question), {special = true, bos = true}))
+  local ids = model:encode(CHAT:format(system, question), {special = true, bos = true})
+  return model:cache():extend(ids)
 end
 local question = "What do you sell?"
 for _, scale in ipairs {0.0, 0.5, 1.0, 2.0} do
