@@ -103,10 +103,17 @@ $(BUILD)/lib/libperilune.so: $(call obj,$(CORE) $(BIND))
 	@$(CC) -shared -Wl,-soname,libperilune.so.$(SOVERSION) -Wl,-z,nodelete -Wl,--no-undefined $(LDFLAGS) $^ -o $@ $(LUA_LIBS) $(CORE_LIBS)
 	@ln -sf libperilune.so $@.$(SOVERSION)
 
-# The example of a host, against the public header and library alone.
-$(BUILD)/host: scripts/host.c $(BUILD)/lib/libperilune.a | $(BUILD)/.deps
+# What hosts include.
+PUBLIC_HEADERS := runtime/perilune.h runtime/bind/perilune_lua.h
+$(BUILD)/include/.made: $(PUBLIC_HEADERS)
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@touch $@
+
+# The example of a host, against the public headers and library alone.
+$(BUILD)/host: scripts/host.c $(BUILD)/lib/libperilune.a $(BUILD)/include/.made | $(BUILD)/.deps
 	@echo "  LINK  $@"
-	@$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -Iruntime $< $(LDFLAGS) \
+	@$(CC) -std=c11 -D_GNU_SOURCE $(CFLAGS) $(WARNINGS) $(if $(SANITIZE),-fsanitize=$(SANITIZE)) -I$(BUILD)/include $< $(LDFLAGS) \
 	    $(BUILD)/lib/libperilune.a -o $@ $(LUA_LIBS) $(CORE_LIBS)
 
 # Worker threads may outlive a lua_close: the module is never unloaded.
@@ -218,7 +225,7 @@ install: all
 	install -m 644 lua/perilune/strategies/*.lua $(SHARE)/lua/5.4/perilune/strategies/
 	install -m 644 scripts/demo/demo.gguf $(SHARE)/perilune/demo.gguf
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 runtime/perilune.h runtime/perilune_lua.h $(DESTDIR)$(PREFIX)/include/
+	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/
 	install -m 644 $(BUILD)/lib/libperilune.a $(DESTDIR)$(PREFIX)/lib/libperilune.a
 	install -m 755 $(BUILD)/lib/libperilune.so $(DESTDIR)$(PREFIX)/lib/libperilune.so.$(SOVERSION)
 	ln -sf libperilune.so.$(SOVERSION) $(DESTDIR)$(PREFIX)/lib/libperilune.so

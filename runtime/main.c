@@ -23,9 +23,9 @@
 #include <readline.h>
 
 #include "base/system.h"
+#include "bind/perilune_lua.h"
 #include "decode/engine.h"
 #include "math/math.h"
-#include "perilune_lua.h"
 
 #define PROGRAM "perilune"
 #define PATH_LEVELS 6 /* folders above the program's own that are searched for its Lua files */

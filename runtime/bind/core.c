@@ -2,7 +2,8 @@
  * function of the files beside this one; what is said in Lua is in lua/perilune. */
 #include "bind/bind.h"
 
-#include "perilune_lua.h"
+#include "bind/perilune_lua.h"
+
 
 __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     static const luaL_Reg functions[] = {

@@ -2,8 +2,8 @@
  * host's poll, and models and caches go from one side to the other (perilune_lua.h). */
 #include "bind/bind.h"
 
+#include "bind/perilune_lua.h"
 #include "host/host.h"
-#include "perilune_lua.h"
 
 #define HOST_KEY "perilune.host"    /* the pl_engine, in the registry */
 

@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "bind/perilune_lua.h"
 #include "gguf/types.h"
-#include "perilune_lua.h"
 
 #define HANDLES_KEY "perilune.models"   /* open models by their handles, weakly */
 

@@ -12,8 +12,8 @@
 
 #include "base/mem.h"
 #include "bind/bind.h"
+#include "bind/perilune_lua.h"
 #include "decode/sampler.h"
-#include "perilune_lua.h"
 
 enum { N = 131072, REPEATS = 501 };
 

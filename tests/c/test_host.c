@@ -13,7 +13,7 @@
 #include <lualib.h>
 
 #include "base/mem.h"
-#include "perilune_lua.h"
+#include "bind/perilune_lua.h"
 #include "support.h"
 #include "tiny.h"
 

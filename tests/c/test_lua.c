@@ -13,8 +13,8 @@
 
 #include "base/mem.h"
 #include "bind/bind.h"
+#include "bind/perilune_lua.h"
 #include "decode/engine.h"
-#include "perilune_lua.h"
 #include "support.h"
 #include "tiny.h"
 
