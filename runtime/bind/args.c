@@ -9,6 +9,21 @@
 
 #define DESCRIBED_MAX 40 /* bytes of a string in a message */
 
+void bind_open_type(lua_State *L, const char *type, const luaL_Reg *meta, const luaL_Reg *methods,
+                    lua_CFunction index, const char *const *fields) {
+    luaL_newmetatable(L, type);
+    luaL_setfuncs(L, meta, 0);
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    for (; fields != NULL && *fields != NULL; fields++) {
+        lua_pushboolean(L, true);
+        lua_setfield(L, -2, *fields);
+    }
+    if (index != NULL) lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}
+
 const char *bind_describe(lua_State *L, int idx) {
     idx = lua_absindex(L, idx);
     switch (lua_type(L, idx)) {

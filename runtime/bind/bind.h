@@ -48,7 +48,7 @@
 #define WRITER_TYPE "perilune.writer"       /* of a conversion; no script sees it */
 #define REQUEST_TYPE "perilune.request"     /* a request that no script sees */
 #define TASK_TYPE "perilune.task"
-/* a request whose tokens the script chooses; no script sees it */
+/* a request whose tokens a script chooses or gives; no script sees it */
 #define CHOSEN_TYPE "perilune.chosen"
 #define ERROR_TYPE "perilune.error"
 #define SCRATCH_TYPE "perilune.scratch"
@@ -133,6 +133,13 @@ int bind_refused(lua_State *L, const pl_error *e);
 void bind_open_error(lua_State *L); /* these make the metatables */
 
 /* ---- args.c ---- */
+
+/* Makes a metatable by its name: meta's functions, and as __index the table of the methods or, if
+ * it is not NULL, a function that has it as its upvalue. `fields` (may be NULL; NULL-terminated):
+ * names that the function knows besides; they stand in the table for who looks for names, as
+ * completion does. */
+void bind_open_type(lua_State *L, const char *type, const luaL_Reg *meta, const luaL_Reg *methods,
+                    lua_CFunction index, const char *const *fields);
 
 /* Pushes a short description of the value at idx for a message: a number as it is, a string in
  * quotes, else its type. */
@@ -290,14 +297,15 @@ void bind_open_rng(lua_State *L);
 
 /* ---- sampler.c ---- */
 
-/* Options that say how to sample. */
-#define BIND_SAMPLING_KEYS                                                                        \
+/* Options that say how to sample: those that are numbers, and all. */
+#define BIND_SAMPLING_NUMBERS                                                                     \
     "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "min_p", "typical_p", \
         "top_n_sigma", "xtc_probability", "xtc_threshold", "repetition_penalty",                  \
         "repeat_penalty", "presence_penalty", "frequency_penalty", "penalty_last_n",              \
-        "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_breakers", \
-        "mirostat", "mirostat_tau", "mirostat_eta", "mirostat_m", "logit_bias", "banned_tokens",  \
-        "samplers", "seed", "rng"
+        "dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "mirostat",     \
+        "mirostat_tau", "mirostat_eta", "mirostat_m", "seed"
+#define BIND_SAMPLING_KEYS \
+    BIND_SAMPLING_NUMBERS, "dry_breakers", "logit_bias", "banned_tokens", "samplers", "rng"
 /* Reads them from the table at t, over a vocabulary of n_vocab (0: not known yet; then ids are not
  * looked at). Memory that *o points into stays on the stack. m knows the pieces of dry_breakers; it
  * may be NULL. Returns whether the seed means something: one was given, or is needed, and then
@@ -331,8 +339,14 @@ void bind_evaluate(lua_State *L, int model_idx, job_want want, cache_handle *con
                    const bind_rows *rows, size_t n);
 request *bind_evaluated(lua_State *L, int idx);
 /* Makes the generation that arguments 2 and on describe, for the model at 1: pushes its request.
- * `what`: the function that was called, "sink" for one that computes nothing. */
-request *bind_start(lua_State *L, const char *type, const char *what);
+ * `what`: the function that was called. */
+typedef enum {
+    START_GENERATE,
+    START_STREAM,   /* of STREAM_TYPE: pauses after every token */
+    START_CHOSEN,   /* of CHOSEN_TYPE: a script chooses the tokens */
+    START_FED       /* of CHOSEN_TYPE: they are given to it, and it computes nothing */
+} start_kind;
+request *bind_start(lua_State *L, start_kind kind, const char *what);
 void bind_push_tokens(lua_State *L, int request_idx);
 void bind_push_cache(lua_State *L, int request_idx);
 void bind_push_info(lua_State *L, int request_idx);
@@ -348,7 +362,8 @@ void bind_after_on_token(lua_State *L, int idx, int status);
 int bind_raise_callback(lua_State *L, int idx, int cause, const char *what);
 /* Goes on from the cache at cache_idx. `what` begins the message when it is none. */
 void bind_redirect(lua_State *L, int idx, int cache_idx, const char *what);
-/* Pushes a table with the names of generate's options as keys. */
+/* Pushes a table of generate's options by name: "number" and "sampling" say how to sample, the
+ * others are "generate". */
 void bind_push_generate_options(lua_State *L);
 int bind_generate(lua_State *L);
 void bind_open_request(lua_State *L);

@@ -391,9 +391,5 @@ void bind_open_cache(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__gc", cache_close}, {"__close", cache_close}, {"__len", cache_len}, {"__eq", cache_eq},
         {"__concat", cache_concat}, {"__tostring", cache_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, CACHE_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, CACHE_TYPE, meta, methods, NULL, NULL);
 }

@@ -1,6 +1,7 @@
-/* choose.c: generations whose tokens a script chooses: what lua/perilune/choose.lua is made of.
- * Such a request is a userdata of its own type; these functions take it, and are in the core's
- * table, not its methods: no script sees them. */
+/* choose.c: what generations are made of whose tokens a script chooses (lua/perilune/choose.lua) or
+ * gives (sink.lua), and the requests of logits and log-probabilities that are waited for later
+ * (choose.lua, score.lua). Such a request is a userdata of its own type; these functions take it,
+ * and are in the core's table, not its methods: no script sees them. */
 #include "bind/bind.h"
 
 #include <string.h>
@@ -14,13 +15,13 @@ static request *check_chosen(lua_State *L) {
 
 /* core.choose_start(model, options) --> request */
 static int choose_start(lua_State *L) {
-    bind_start(L, CHOSEN_TYPE, "generate");
+    bind_start(L, START_CHOSEN, "generate");
     return 1;
 }
 
 /* core.sink_start(model, options) --> request: it computes nothing, its tokens come by sink_push */
 static int sink_start(lua_State *L) {
-    bind_start(L, CHOSEN_TYPE, "sink");
+    bind_start(L, START_FED, "sink");
     return 1;
 }
 

@@ -121,15 +121,22 @@ static const char *const generate_keys[] = {
     "input", "input_ids", "cache", "max_new_tokens", BIND_SAMPLING_KEYS,
     "stop", "stop_tokens", "stop_at_eog", "prefix", "logprobs", "on_token", NULL};
 
+static void name_options(lua_State *L, const char *const *keys, const char *kind) {
+    for (; *keys != NULL; keys++) {
+        lua_pushstring(L, kind);
+        lua_setfield(L, -2, *keys);
+    }
+}
+
 void bind_push_generate_options(lua_State *L) {
     static const char *const said_in_lua[] = {"sampler", "beside", "banned_phrases", NULL};
-    const char *const *lists[] = {generate_keys, said_in_lua};
+    static const char *const sampling[] = {BIND_SAMPLING_KEYS, NULL};
+    static const char *const numbers[] = {BIND_SAMPLING_NUMBERS, NULL};
     lua_newtable(L);
-    for (size_t i = 0; i < 2; i++)
-        for (const char *const *key = lists[i]; *key != NULL; key++) {
-            lua_pushboolean(L, true);
-            lua_setfield(L, -2, *key);
-        }
+    name_options(L, generate_keys, "generate");
+    name_options(L, said_in_lua, "generate");
+    name_options(L, sampling, "sampling");
+    name_options(L, numbers, "number");
 }
 
 /* Pushes the stop strings as a list, and memory that points into them; the list becomes the
@@ -181,7 +188,8 @@ static scratch *push_ids(lua_State *L, int t, const char *key, model_handle *m, 
     return s;
 }
 
-request *bind_start(lua_State *L, const char *type, const char *what) {
+request *bind_start(lua_State *L, start_kind kind, const char *what) {
+    static const char *const types[] = {REQUEST_TYPE, STREAM_TYPE, CHOSEN_TYPE, CHOSEN_TYPE};
     model_handle *m = bind_check_model(L, 1);
     generate_options o = {0};
     bool two_inputs;
@@ -207,7 +215,7 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
         lua_replace(L, 2);
         lua_settop(L, 2);
     }
-    request *r = bind_new_request(L, 1, type); /* 3 */
+    request *r = bind_new_request(L, 1, types[kind]); /* 3 */
 
     cache_handle *base;
     if (lua_getfield(L, 2, "cache") == LUA_TNIL) { /* 4 */
@@ -247,9 +255,9 @@ request *bind_start(lua_State *L, const char *type, const char *what) {
     push_stops(L, 2, 3, &o);
     push_prefix(L, 2, &o);
 
-    o.fed = strcmp(what, "sink") == 0;
-    o.choose = strcmp(type, CHOSEN_TYPE) == 0 && !o.fed;
-    o.pause = o.choose || strcmp(type, STREAM_TYPE) == 0;
+    o.fed = kind == START_FED;
+    o.choose = kind == START_CHOSEN;
+    o.pause = o.choose || kind == START_STREAM;
     if (lua_getfield(L, 2, "on_token") != LUA_TNIL) {
         lua_Debug ar;
         if (lua_type(L, -1) != LUA_TFUNCTION)
@@ -484,7 +492,7 @@ static int generate_loop(lua_State *L) {
 int bind_generate(lua_State *L) {
     int n = bind_choose(L, false);
     if (n >= 0) return n;
-    bind_start(L, REQUEST_TYPE, "generate");
+    bind_start(L, START_GENERATE, "generate");
     lua_toclose(L, 3); /* at once when an error passes, or its coroutine is closed */
     return generate_loop(L);
 }

@@ -511,12 +511,9 @@ void bind_open_gguf(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__gc", file_close}, {"__close", file_close}, {"__tostring", file_tostring},
         {NULL, NULL}};
-    luaL_newmetatable(L, FILE_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
+    bind_open_type(L, FILE_TYPE, meta, methods, NULL, NULL);
     luaL_newmetatable(L, WRITER_TYPE);
     lua_pushcfunction(L, writer_gc);
     lua_setfield(L, -2, "__gc");
-    lua_pop(L, 2);
+    lua_pop(L, 1);
 }

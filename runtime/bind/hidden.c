@@ -104,10 +104,5 @@ void bind_open_hidden(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", hidden_len},
         {"__tostring", hidden_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, HIDDEN_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, hidden_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, HIDDEN_TYPE, meta, methods, hidden_index, NULL);
 }

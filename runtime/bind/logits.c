@@ -416,10 +416,5 @@ void bind_open_logits(lua_State *L) {
         {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", logits_len},
         {"__newindex", logits_newindex}, {"__add", logits_add}, {"__sub", logits_sub},
         {"__mul", logits_mul}, {"__tostring", logits_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, LOGITS_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, logits_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, LOGITS_TYPE, meta, methods, logits_index, NULL);
 }

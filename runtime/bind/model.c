@@ -569,9 +569,5 @@ void bind_open_model(lua_State *L) {
         {"__gc", model_close}, {"__close", model_close}, {"__tostring", model_tostring},
         {NULL, NULL}};
     make_handles(L);
-    luaL_newmetatable(L, MODEL_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, MODEL_TYPE, meta, methods, NULL, NULL);
 }

@@ -119,10 +119,5 @@ void bind_open_probs(lua_State *L) {
         {"__gc", bind_close_row}, {"__close", bind_close_row}, {"__len", probs_len},
         {"__newindex", probs_newindex}, {"__add", probs_add}, {"__sub", probs_sub},
         {"__mul", probs_mul}, {"__tostring", probs_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, PROBS_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, probs_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, PROBS_TYPE, meta, methods, probs_index, NULL);
 }

@@ -123,9 +123,5 @@ void bind_open_rng(lua_State *L) {
         {"state", method_state}, {"subset", method_subset}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__call", rng_call}, {"__tostring", rng_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, RNG_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, RNG_TYPE, meta, methods, NULL, NULL);
 }

@@ -530,9 +530,5 @@ void bind_open_sampler(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__call", filter_call}, {"__gc", filter_gc}, {"__tostring", filter_tostring},
         {NULL, NULL}};
-    luaL_newmetatable(L, SAMPLER_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, SAMPLER_TYPE, meta, methods, NULL, NULL);
 }

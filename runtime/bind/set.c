@@ -264,10 +264,5 @@ void bind_open_set(lua_State *L) {
         {"__band", set_and}, {"__bor", set_or}, {"__bxor", set_xor}, {"__bnot", set_not},
         {"__eq", set_eq}, {"__len", set_len}, {"__call", set_call}, {"__newindex", set_newindex},
         {"__tostring", set_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, SET_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    lua_pushcclosure(L, set_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, SET_TYPE, meta, methods, set_index, NULL);
 }

@@ -145,25 +145,15 @@ static int stream_tostring(lua_State *L) {
 int bind_stream(lua_State *L) {
     int n = bind_choose(L, true);
     if (n >= 0) return n;
-    bind_start(L, STREAM_TYPE, "stream");
+    bind_start(L, START_STREAM, "stream");
     return 1;
 }
 
 void bind_open_stream(lua_State *L) {
     static const luaL_Reg methods[] = {{"close", stream_close}, {NULL, NULL}};
-    static const char *const fields[] = {"cache", "tokens", "info"};
+    static const char *const fields[] = {"cache", "tokens", "info", NULL};
     static const luaL_Reg meta[] = {
         {"__gc", stream_gc}, {"__close", stream_close}, {"__call", stream_call},
         {"__newindex", stream_newindex}, {"__tostring", stream_tostring}, {NULL, NULL}};
-    luaL_newmetatable(L, STREAM_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    /* The fields too, for who looks for names: completion does. */
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        lua_pushboolean(L, true);
-        lua_setfield(L, -2, fields[i]);
-    }
-    lua_pushcclosure(L, stream_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, STREAM_TYPE, meta, methods, stream_index, fields);
 }

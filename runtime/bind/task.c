@@ -751,7 +751,7 @@ void bind_open_tasks(lua_State *L) {
     static const luaL_Reg methods[] = {{"join", task_join}, {"cancel", task_cancel}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__newindex", task_newindex}, {"__tostring", task_tostring}, {NULL, NULL}};
-    static const char *const fields[] = {"status", "error", "priority"};
+    static const char *const fields[] = {"status", "error", "priority", NULL};
     if (lua_getfield(L, LUA_REGISTRYINDEX, SCHEDULER_KEY) == LUA_TUSERDATA) {
         lua_pop(L, 1);
         return;
@@ -774,16 +774,7 @@ void bind_open_tasks(lua_State *L) {
     lua_setiuservalue(L, -2, SCHEDULER_TRANSPARENT);
     lua_setfield(L, LUA_REGISTRYINDEX, SCHEDULER_KEY);
 
-    luaL_newmetatable(L, TASK_TYPE);
-    luaL_setfuncs(L, meta, 0);
-    luaL_newlib(L, methods);
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) { /* for who looks for names */
-        lua_pushboolean(L, true);
-        lua_setfield(L, -2, fields[i]);
-    }
-    lua_pushcclosure(L, task_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    bind_open_type(L, TASK_TYPE, meta, methods, task_index, fields);
 }
 
 void bind_push_task_functions(lua_State *L) {
