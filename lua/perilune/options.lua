@@ -2,38 +2,39 @@
 -- several samples of one prompt side by side.
 
 local core = require "perilune.core"
+local sink = require "perilune.sink"
 local tasks = require "perilune.tasks"
 
 local M = {}
 
--- What every strategy can honour: a sink does (sink.lua).
-local common = {
-  input = true, input_ids = true, cache = true, max_new_tokens = true, stop = true,
-  stop_tokens = true, stop_at_eog = true, logprobs = true, on_token = true,
-}
-
--- What only generate can, which chooses by itself.
-local of_generate = {prefix = true, banned_phrases = true, sampler = true, beside = true}
+local begins = {input = true, input_ids = true, cache = true}
 
 local function allows(kind, key)
-  if kind == "generate" or common[key] then return true end
-  return kind == "sampling" and core.generate_options[key] and not of_generate[key]
+  if begins[key] or sink.options[key] then return true end
+  local of = core.generate_options[key]
+  return kind == "generate" and of or kind == "sampling" and (of == "sampling" or of == "number")
 end
 
+-- A value must be of its default's kind.
 local function check(what, key, default, value)
-  if math.type(default) == "integer" and (math.type(value) ~= "integer" or value < 1) then
-    core.raise("argument", ("%s: option '%s' is %s: a whole number of at least 1 is allowed")
-      :format(what, key, tostring(value)))
-  elseif math.type(default) == "float" and not (type(value) == "number" and value - value == 0) then
-    core.raise("argument", ("%s: option '%s' is %s: a number is allowed"):format(
-      what, key, tostring(value)))
+  local function want(ok, allowed)
+    if ok then return end
+    core.raise("argument", ("%s: option '%s' is %s: %s is allowed"):format(
+      what, key, tostring(value), allowed))
+  end
+  if math.type(default) == "integer" then
+    want(math.type(value) == "integer" and value >= 1, "a whole number of at least 1")
+  elseif math.type(default) == "float" then
+    want(type(value) == "number" and value - value == 0, "a number")
+  elseif type(default) == "table" then
+    want(type(value) == "table", "a table")
   end
 end
 
 --- Splits a strategy's options: its own, by name with their defaults (false: none), and the rest,
 --- a copy, for generate or a sink. An option that is neither is an error: "common" strategies take
---- what a sink does, "sampling" ones what a sampler does, too, and "generate" ones hand the rest
---- over to generate, which checks it.
+--- what a sink does, "sampling" ones what a sampler does, too, and "generate" ones all that generate
+--- does; with an own option `decode`, whose function may have others, anything.
 ---@param what string the strategy, for messages
 ---@param given table
 ---@param own table<string, any>
@@ -44,12 +45,13 @@ function M.read(what, given, own, kind)
     core.raise("argument", ("%s: a table of options expected, got %s"):format(what, type(given)))
   end
   local mine, rest = {}, {}
+  local anything = own.decode ~= nil and given.decode
   for key, default in pairs(own) do mine[key] = default end
   for key, value in pairs(given) do
     if own[key] ~= nil then
       check(what, key, own[key], value)
       mine[key] = value
-    elseif allows(kind or "generate", key) then
+    elseif anything or allows(kind or "generate", key) then
       rest[key] = value
     else
       core.raise("argument", ("%s has no option '%s'"):format(what, tostring(key)))

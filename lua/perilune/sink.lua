@@ -3,7 +3,12 @@
 
 local core = require "perilune.core"
 
-local keys = {"max_new_tokens", "stop", "stop_tokens", "stop_at_eog"}
+local M = {}
+
+-- Options that say when it ends, and all that a sink honours.
+local ends = {"max_new_tokens", "stop", "stop_tokens", "stop_at_eog"}
+M.options = {logprobs = true, on_token = true}
+for _, key in ipairs(ends) do M.options[key] = true end
 
 ---@class perilune.Sink
 local Sink = {}
@@ -28,7 +33,7 @@ function core.model_methods.sink(model, options, cache)
       type(on_token)))
   end
   local own = {cache = cache}
-  for _, key in ipairs(keys) do own[key] = options[key] end
+  for _, key in ipairs(ends) do own[key] = options[key] end
   return setmetatable({
     request = core.sink_start(model, own), root = #cache, on_token = on_token,
     logprobs = options.logprobs,
@@ -81,3 +86,5 @@ function Sink:finish(cache)
   if self.logprobs then info.logprobs = result:logprobs(math.max(2, self.root + 1)) end
   return core.choose_tokens(request), result, info
 end
+
+return M

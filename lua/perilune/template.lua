@@ -9,18 +9,13 @@
 -- text are taken back, and the hole begins by spelling them.
 
 local core = require "perilune.core"
+local options = require "perilune.options"
 
 local STOP_BYTES = 16 -- of the text behind a hole, at most so many are what it stops at
 
 local hole_keys = {stop = "text", choices = "text", max = "number", stop_at_eog = "boolean"}
-for _, key in ipairs {
-  "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "min_p", "typical_p",
-  "top_n_sigma", "xtc_probability", "xtc_threshold", "repetition_penalty", "repeat_penalty",
-  "presence_penalty", "frequency_penalty", "penalty_last_n", "dry_multiplier", "dry_base",
-  "dry_allowed_length", "dry_penalty_last_n", "mirostat", "mirostat_tau", "mirostat_eta",
-  "mirostat_m", "seed",
-} do
-  hole_keys[key] = "number"
+for key, kind in pairs(core.generate_options) do
+  if kind == "number" then hole_keys[key] = kind end
 end
 
 -- ---- reading ----
@@ -173,9 +168,6 @@ end
 local Template = {}
 Template.__index = Template
 
-local fill_keys = {cache = true, input = true, values = true, on_field = true, decode = true}
-local own_keys = {prefix = true, input_ids = true, beside = true} -- of generate, but not of fill
-
 local function extend(cache, input)
   if input == nil or input == "" then return cache end
   return cache:extend(input)
@@ -219,16 +211,16 @@ end
 local function generate(model, hole, cache, forced, literal, defaults, decode)
   local whole = before(hole, cache, forced)
   local head, prefix = whole:heal()
-  local options = {stop_at_eog = true}
-  for key, value in pairs(defaults) do options[key] = value end
+  local o = {stop_at_eog = true}
+  for key, value in pairs(defaults) do o[key] = value end
   for key, value in pairs(hole.options) do
-    if key ~= "max" and key ~= "stop" then options[key] = value end
+    if key ~= "max" and key ~= "stop" then o[key] = value end
   end
-  options.cache = head
-  if prefix ~= "" then options.prefix = prefix end
-  if hole.options.max then options.max_new_tokens = hole.options.max end
-  if options.max_new_tokens then -- what spells the prefix is not of the hole
-    options.max_new_tokens = options.max_new_tokens + #whole - #head
+  o.cache = head
+  if prefix ~= "" then o.prefix = prefix end
+  if hole.options.max then o.max_new_tokens = hole.options.max end
+  if o.max_new_tokens then -- what spells the prefix is not of the hole
+    o.max_new_tokens = o.max_new_tokens + #whole - #head
   end
   local own, behind, more = hole.options.stop, nil, defaults.stop
   local stops = own and table.move(own, 1, #own, 1, {}) or {}
@@ -239,8 +231,8 @@ local function generate(model, hole, cache, forced, literal, defaults, decode)
   for _, stop in ipairs(type(more) == "string" and {more} or more or {}) do
     table.insert(stops, stop)
   end
-  options.stop = #stops > 0 and stops or nil
-  local _, cache, info = decode(model, options)
+  o.stop = #stops > 0 and stops or nil
+  local _, cache, info = decode(model, o)
   local text = info.text
   cache = info.before or cache
   -- There were too few tokens to spell the prefix: the text stands there all the same.
@@ -259,21 +251,19 @@ end
 --- `on_field(name, text)`; `decode(model, options)` in the place of model:generate; and generate's
 --- options, for all holes.
 ---@param model perilune.Model
----@param options? table
+---@param given? table
 ---@return table<string, string> fields
 ---@return perilune.Cache cache
 ---@return table<string, perilune.Info> info
-function Template:fill(model, options)
-  options = options or {}
-  local defaults, values = {}, options.values or {}
-  for key, value in pairs(options) do
-    if not fill_keys[key] then
-      if own_keys[key] or not (options.decode or core.generate_options[key]) then
-        core.raise("argument", ("fill: unknown option '%s'"):format(tostring(key)))
-      end
-      defaults[key] = value
-    end
+function Template:fill(model, given)
+  local own, defaults = options.read("fill", given or {}, {
+    values = {}, on_field = false, decode = false,
+  })
+  for _, key in ipairs {"prefix", "beside"} do -- a hole has its own
+    if defaults[key] then core.raise("argument", ("fill has no option '%s'"):format(key)) end
   end
+  local values, cache, forced = own.values, options.begin(model, defaults), self.parts[1]
+  defaults = options.behind(defaults, nil)
   for name, value in pairs(values) do
     if not self.holes[name] then
       core.raise("argument", ("fill: option 'values' has '%s', and the template has no such hole")
@@ -283,9 +273,6 @@ function Template:fill(model, options)
         :format(type(value), name))
     end
   end
-  local decode = options.decode or model.generate
-  local cache, forced = options.cache or model:cache(), self.parts[1]
-  cache = extend(cache, options.input)
   if #cache == 0 and forced == "" then cache = cache:extend "" end -- the token that begins a text
   local fields, infos = {}, {}
   for i = 2, #self.parts, 2 do
@@ -297,12 +284,13 @@ function Template:fill(model, options)
       if hole.options.choices then
         text, cache, info = choose(model, hole, cache, forced)
       else
-        text, cache, info = generate(model, hole, cache, forced, literal, defaults, decode)
+        text, cache, info = generate(model, hole, cache, forced, literal, defaults,
+          own.decode or model.generate)
       end
       forced = ""
     end
     fields[hole.name], infos[hole.name] = text, info
-    if options.on_field then options.on_field(hole.name, text) end
+    if own.on_field then own.on_field(hole.name, text) end
     forced = forced .. literal
   end
   return fields, extend(cache, forced), infos
