@@ -218,11 +218,13 @@ bench: all $(BENCHES)
 
 SHARE = $(DESTDIR)$(PREFIX)/share
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune $(SHARE)/lua/5.4/perilune/strategies $(SHARE)/perilune
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune $(SHARE)/perilune \
+	    $(SHARE)/lua/5.4/perilune/strategies $(SHARE)/lua/5.4/perilune/trace
 	install -m 755 $(BUILD)/perilune $(DESTDIR)$(PREFIX)/bin/perilune
 	install -m 755 $(BUILD)/lib/perilune/core.so $(DESTDIR)$(PREFIX)/lib/lua/5.4/perilune/core.so
-	install -m 644 lua/perilune/*.lua lua/perilune/*.html $(SHARE)/lua/5.4/perilune/
+	install -m 644 lua/perilune/*.lua $(SHARE)/lua/5.4/perilune/
 	install -m 644 lua/perilune/strategies/*.lua $(SHARE)/lua/5.4/perilune/strategies/
+	install -m 644 lua/perilune/trace/* $(SHARE)/lua/5.4/perilune/trace/
 	install -m 644 scripts/demo/demo.gguf $(SHARE)/perilune/demo.gguf
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	install -m 644 $(PUBLIC_HEADERS) $(DESTDIR)$(PREFIX)/include/

@@ -85,6 +85,6 @@ function M.trace(options) return require "perilune.trace".trace(options) end
 --- Stand-ins for the models of a recorded run: the same calls give what they gave, and nothing is
 --- loaded.
 ---@type fun(path: string): perilune.Model?, ...
-function M.replay(path) return require "perilune.replay".replay(path) end
+function M.replay(path) return require "perilune.trace.replay".replay(path) end
 
 return M

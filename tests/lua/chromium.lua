@@ -2,7 +2,7 @@
 -- in the DevTools protocol: JSON, ended by a zero byte. It ends by itself after LIMIT seconds, so that
 -- no test can hang.
 
-local json = require "perilune.json"
+local json = require "perilune.trace.json"
 
 local M = {}
 

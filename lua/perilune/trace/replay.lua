@@ -3,8 +3,8 @@
 -- so.
 
 local core = require "perilune.core"
-local json = require "perilune.json"
-local recording = require "perilune.recording"
+local json = require "perilune.trace.json"
+local recording = require "perilune.trace.recording"
 
 local M = {}
 

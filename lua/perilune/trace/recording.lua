@@ -2,7 +2,7 @@
 -- is found again, and how what it returned is written down.
 
 local core = require "perilune.core"
-local json = require "perilune.json"
+local json = require "perilune.trace.json"
 
 local M = {}
 

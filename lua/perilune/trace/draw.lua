@@ -1,7 +1,7 @@
--- draw: a trace as a page (trace.html, which draws what it is given) and in a terminal.
+-- draw: a trace as a page (page.html, which draws what it is given) and in a terminal.
 
 local core = require "perilune.core"
-local json = require "perilune.json"
+local json = require "perilune.trace.json"
 
 local M = {}
 
@@ -10,7 +10,7 @@ local _, HERE = ... -- the path of this file, as require says it
 -- ---- the page ----
 
 local function template()
-  local file <close> = assert(io.open(HERE:gsub("draw%.lua$", "trace.html"), "rb"))
+  local file <close> = assert(io.open(HERE:gsub("draw%.lua$", "page.html"), "rb"))
   return file:read "a"
 end
 
