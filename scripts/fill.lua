@@ -1,5 +1,6 @@
--- Filling a form: forced text with holes, each generated up to where the text behind it begins, with
--- its boundaries healed; one hole is a choice. What is forced is right by construction: JSON parses.
+-- Filling a form: forced text with holes, each generated up to where the text behind it begins,
+-- with its boundaries healed; one hole is a choice. What is forced is right by construction: JSON
+-- parses.
 local perilune = require "perilune"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 

@@ -1,12 +1,13 @@
--- Prompt-lookup decoding: what is copied from the prompt is guessed from the prompt: no draft model,
--- fewer steps, the same text.
+-- Prompt-lookup decoding: what is copied from the prompt is guessed from the prompt: no draft
+-- model, fewer steps, the same text.
 local perilune = require "perilune"
 local prompt_lookup = require "perilune.strategies.prompt_lookup"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
 local TURN = "<|im_start|>user\nExtract as JSON: %s<|im_end|>\n<|im_start|>assistant\n"
-local chat = model:cache():extend(model:encode(TURN:format "Ada is 31 years old and lives in Vienna."
-  .. '{"name": "Ada", "age": 31, "city": "Vienna"}<|im_end|>\n', {special = true, bos = true}))
+local first = TURN:format "Ada is 31 years old and lives in Vienna."
+  .. '{"name": "Ada", "age": 31, "city": "Vienna"}<|im_end|>\n'
+local chat = model:cache():extend(model:encode(first, {special = true, bos = true}))
 
 for _, person in ipairs {{"Tom", 12, "Paris"}, {"Mirabel", 9, "Oslo"}, {"Kofi", 44, "Lima"}} do
   local text = ("%s is %d years old and lives in %s."):format(table.unpack(person))

@@ -10,7 +10,9 @@ local M = {}
 
 -- A generation under way: its request, what is beside it, and whether the token that it waits with
 -- was handed out. With banned phrases also (phrases.lua): `told`, how many of the new tokens
--- somebody was told of; `held`, those after them, of which the first `sure` are certain.
+-- somebody was told of, with `told_length` bytes of text, `said` of which were handed out; `held`,
+-- the tokens after them, of which the first `sure` are certain; `bans`, ids by position, behind
+-- `base` tokens before the new ones.
 local Driver = {}
 Driver.__index = Driver
 

@@ -10,7 +10,7 @@ require "perilune.sink"
 
 ---@class perilune
 ---@field version string
----@field isa string the instruction set that the kernels use here: "avx512", "avxvnni", "avx2", "neon", "scalar"
+---@field isa string what the kernels use here: "avx512", "avxvnni", "avx2", "neon", "scalar"
 local M = { version = core.version, isa = core.isa }
 
 --- Loads a GGUF file; "demo" is the bundled model.
@@ -30,7 +30,8 @@ M.logits = core.logits
 M.rng = core.rng
 
 --- The sampler that the options of generate describe, as a function of logits: filter(l, cache)
---- changes l, which stands behind the cache, and returns it. Options of other kinds are passed over.
+--- changes l, which stands behind the cache, and returns it. Options of other kinds are passed
+--- over.
 ---@type fun(options: perilune.SamplingOptions): perilune.Sampler
 M.sampler = core.sampler
 
@@ -47,12 +48,13 @@ M.template = template
 ---@type fun(path: string, options?: {mmap?: boolean}): perilune.File?, string?, string?
 M.gguf = core.gguf
 
---- The weight formats by name: {Q8_0 = {block = 32, bytes = 34, bits = 8.5, reads = true, ...}, ...}
+--- The weight formats by name: {Q8_0 = {block = 32, bytes = 34, bits = 8.5, reads = true, ...}}
 ---@type table<string, perilune.WeightType>
 M.weight_types = core.weight_types
 
---- Starts a task: fn(...) runs beside everything else. What needs the engine suspends it, and all that is suspended is
---- computed together, a step at a time. Tasks move along whenever something outside of them waits, and in poll.
+--- Starts a task: fn(...) runs beside everything else. What needs the engine suspends it, and all
+--- that is suspended is computed together, a step at a time. Tasks move along whenever something
+--- outside of them waits, and in poll.
 ---@type fun(fn: function, ...: any): perilune.Task
 M.spawn = core.spawn
 
@@ -66,13 +68,14 @@ M.sleep = core.sleep
 ---@type fun(): number
 M.clock = core.clock
 
---- For programs with a loop of their own: resumes tasks, takes results and has the next step computed on other threads, for so
---- many milliseconds at most, and never waits. How many tasks are not finished. Errors of tasks that nobody joins are raised
---- here, unless on_error takes them.
+--- For programs with a loop of their own: resumes tasks, takes results and has the next step
+--- computed on other threads, for so many milliseconds at most, and never waits. How many tasks are
+--- not finished. Errors of tasks that nobody joins are raised here, unless on_error takes them.
 ---@type fun(milliseconds?: number): integer
 M.poll = core.poll
 
---- What is called with the error of a task that nobody joins, instead of raising it at the next poll or at the script's end.
+--- What is called with the error of a task that nobody joins, instead of raising it at the next
+--- poll or at the script's end.
 ---@type fun(fn: fun(error: any, task: perilune.Task) | nil)
 M.on_error = core.on_error
 

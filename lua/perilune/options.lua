@@ -33,8 +33,8 @@ end
 
 --- Splits a strategy's options: its own, by name with their defaults (false: none), and the rest,
 --- a copy, for generate or a sink. An option that is neither is an error: "common" strategies take
---- what a sink does, "sampling" ones what a sampler does, too, and "generate" ones all that generate
---- does; with an own option `decode`, whose function may have others, anything.
+--- what a sink does, "sampling" ones what a sampler does, too, and "generate" ones all that
+--- generate does; with an own option `decode`, whose function may have others, anything.
 ---@param what string the strategy, for messages
 ---@param given table
 ---@param own table<string, any>

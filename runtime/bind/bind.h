@@ -56,7 +56,7 @@
 typedef struct cache_handle cache_handle;
 typedef struct request request;
 
-/* A row of logits or probabilities, or a hidden state. It needs no model: a row outlives its own. */
+/* A row of logits or probabilities, or a hidden state. It needs no model: it outlives its own. */
 typedef struct float_pool float_pool;
 typedef struct row_handle row_handle;
 struct row_handle {
@@ -390,8 +390,8 @@ void bind_leave_host(lua_State *L);     /* the state ends */
 
 /* ---- choose.c ---- */
 
-/* For generate and stream: with options `sampler`, `beside` or `banned_phrases`, what is said in Lua
- * of them; -1: without. */
+/* For generate and stream: with options `sampler`, `beside` or `banned_phrases`, what is said in
+ * Lua of them; -1: without. */
 int bind_choose(lua_State *L, bool stream);
 void bind_push_choose_functions(lua_State *L); /* into the table on the top */
 

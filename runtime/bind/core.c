@@ -8,7 +8,8 @@
 __attribute__((visibility("default"))) int luaopen_perilune_core(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"load", bind_load}, {"logits", bind_logits_of}, {"rng", bind_rng},
-        {"sampler", bind_sampler}, {"gguf", bind_gguf}, {"raise", bind_raise_from_lua}, {NULL, NULL}};
+        {"sampler", bind_sampler}, {"gguf", bind_gguf}, {"raise", bind_raise_from_lua},
+        {NULL, NULL}};
     luaL_checkversion(L);
     bind_open_error(L);
     bind_open_args(L);

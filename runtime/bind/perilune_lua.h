@@ -29,9 +29,9 @@ PL_API int luaopen_perilune_core(lua_State *L);
 #define PERILUNE_PROGRESS "perilune.progress"
 
 /* Opens the core in L on the host's engine, on whose thread L runs: models that scripts load are
- * computed with the host's, and pl_poll moves their tasks along. Leaves nothing on the stack. Before
- * L loads a model; PL_ERR_ARGUMENT: it has one. Once the engine is freed, L goes on by itself.
- * Raises a Lua error when there is no memory. */
+ * computed with the host's, and pl_poll moves their tasks along. Leaves nothing on the stack.
+ * Before L loads a model; PL_ERR_ARGUMENT: it has one. Once the engine is freed, L goes on by
+ * itself. Raises a Lua error when there is no memory. */
 PL_API pl_code pl_open_lua(lua_State *L, pl_engine *engine);
 
 /* Push a value as a script sees it; it holds a reference of its own. A cache's model becomes known

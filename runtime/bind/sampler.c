@@ -401,7 +401,7 @@ static int filter_call(lua_State *L) {
     return 1;
 }
 
-/* filter:pick(l, cache) --> the id that generate, with these options, would take behind the cache */
+/* filter:pick(l, cache) --> the id that generate, with these options, would take there */
 static int filter_pick(lua_State *L) {
     const int32_t *tokens;
     size_t n;
@@ -526,7 +526,8 @@ int bind_dry(lua_State *L) {
 }
 
 void bind_open_sampler(lua_State *L) {
-    static const luaL_Reg methods[] = {{"clone", filter_clone}, {"pick", filter_pick}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"clone", filter_clone}, {"pick", filter_pick}, {NULL, NULL}};
     static const luaL_Reg meta[] = {
         {"__call", filter_call}, {"__gc", filter_gc}, {"__tostring", filter_tostring},
         {NULL, NULL}};

@@ -372,9 +372,9 @@ static void drive(lua_State *L, scheduler *s, const goal *g) {
                        "this would wait for ever: nothing is under way that could end it");
         if (isinf(wake))
             bind_raise(L, PL_ERR_ARGUMENT,
-                       "this would wait for ever: where a task cannot be suspended (in a coroutine, "
-                       "but for perilune.wrap's; in a function that Lua calls from C), no other task "
-                       "moves along");
+                       "this would wait for ever: where a task cannot be suspended (in a "
+                       "coroutine, but for perilune.wrap's; in a function that Lua calls from C), "
+                       "no other task moves along");
         if (!sleep_for(wake)) {
             if (g->r == NULL && g->list == 0) break;
             bind_raise(L, PL_ERR_CANCELLED, "interrupted");

@@ -1,6 +1,6 @@
 /* evaluate.c: jobs that process caches and look at what the model says of their tokens: logits,
- * log-probabilities, hidden states, or nothing but the processing. All parts that one call names are wished for at
- * once, so they share steps. */
+ * log-probabilities, hidden states, or nothing but the processing. All parts that one call names are
+ * wished for at once, so they share steps. */
 #include <assert.h>
 #include <string.h>
 

@@ -1,5 +1,6 @@
-/* generate.c: generations: a growing node, a sampler, and the text and tokens so far. Every token
- * that is picked goes through accept(), which changes everything or, on an error, nothing. */
+/* generate.c: generations: a growing node, a sampler, and the text and tokens so far; perhaps a
+ * prefix that they begin by spelling. Every token that is picked, or given to one that is fed, goes
+ * through accept(), which changes everything or, on an error, nothing. */
 #include <math.h>
 #include <string.h>
 

@@ -166,7 +166,7 @@ struct kernels {
     /* The same in two steps, so that several threads can take part, to the same bits: positions
      * [span * KV_SPAN, (span + 1) * KV_SPAN) alone, into parts [n_rows][n_head / n_head_kv]
      * [attention_part_floats]; then the parts of spans 0 .. n_spans - 1, one after the other, are
-     * put together. The last span is that of the last position that a row sees. */
+     * put together; no row sees a position beyond them. */
     void (*attention_span)(const attention_shape *a, const attention_row *rows, size_t n_rows,
                            size_t kv_head, size_t span, float *parts, void *scratch);
     void (*attention_merge)(const attention_shape *a, const attention_row *rows, size_t n_rows,

@@ -99,7 +99,8 @@ static void attend(const step *f, const layer *l, team *t, size_t member) {
     while ((i = team_claim(t)) < n * s->n_spans) {
         size_t group = i / s->n_spans / K, kv_head = i / s->n_spans % K, span = i % s->n_spans;
         size_t count = rows_of(f, l, group, rows);
-        float *parts = s->parts + (s->groups[group].first * K + kv_head * count) * s->n_spans * head;
+        float *parts =
+            s->parts + (s->groups[group].first * K + kv_head * count) * s->n_spans * head;
         math->attention_span(a, rows, count, kv_head, span, parts + span * count * head, own);
     }
     team_barrier(t);

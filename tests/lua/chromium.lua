@@ -1,6 +1,6 @@
--- chromium.lua: a headless Chromium that tests open pages in. It is spoken to through two named pipes,
--- in the DevTools protocol: JSON, ended by a zero byte. It ends by itself after LIMIT seconds, so that
--- no test can hang.
+-- chromium.lua: a headless Chromium that tests open pages in. It is spoken to through two named
+-- pipes, in the DevTools protocol: JSON, ended by a zero byte. It ends by itself after LIMIT
+-- seconds, so that no test can hang.
 
 local json = require "perilune.trace.json"
 
@@ -29,23 +29,26 @@ function M.open(options)
     local folder = os.tmpname()
     os.remove(folder)
     run(("mkdir %s && mkfifo %s/in %s/out"):format(folder, folder, folder))
-    run(([[timeout -k 5 %d chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
-        --disable-background-networking --disable-component-update --user-data-dir=%s/profile --remote-debugging-pipe \
-        --window-size=%d,%d 3<%s/in 4>%s/out >/dev/null 2>&1 &]]):format(LIMIT, folder, options.width or 1280,
+    run(([[timeout -k 5 %d chromium --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage \
+        --no-first-run --disable-background-networking --disable-component-update \
+        --user-data-dir=%s/profile --remote-debugging-pipe --window-size=%d,%d \
+        3<%s/in 4>%s/out >/dev/null 2>&1 &]]):format(LIMIT, folder, options.width or 1280,
         options.height or 900, folder, folder))
     local self = setmetatable({ folder = folder, id = 0, logged = {} }, Chromium)
     self.to = assert(io.open(folder .. "/in", "wb"))
     self.from = assert(io.open(folder .. "/out", "rb"))
     self.to:setvbuf "no"
     local target = self:call("Target.createTarget", { url = "about:blank" }).targetId
-    self.session = self:call("Target.attachToTarget", { targetId = target, flatten = true }).sessionId
+    self.session = self:call("Target.attachToTarget",
+        { targetId = target, flatten = true }).sessionId
     self:call "Page.enable"
     self:call "Runtime.enable"
     self:call "Network.enable"
     self:call "Log.enable"
     self:call("Emulation.setEmulatedMedia", { features = {
         { name = "prefers-color-scheme", value = options.dark and "dark" or "light" } } })
-    self:call("Emulation.setDeviceMetricsOverride", { width = options.width or 1280, height = options.height or 900,
+    self:call("Emulation.setDeviceMetricsOverride",
+        { width = options.width or 1280, height = options.height or 900,
         deviceScaleFactor = 1, mobile = false })
     return self
 end
@@ -65,7 +68,8 @@ function Chromium:message()
         self.logged[#self.logged + 1] = json.encode(params.exceptionDetails)
     elseif method == "Log.entryAdded" then
         self.logged[#self.logged + 1] = params.entry.text
-    elseif method == "Network.requestWillBeSent" and not params.request.url:find "^[fd][ia][lt][ea]:" then
+    elseif method == "Network.requestWillBeSent"
+        and not params.request.url:find "^[fd][ia][lt][ea]:" then
         self.logged[#self.logged + 1] = "request for " .. params.request.url
     end
     return message
@@ -75,7 +79,8 @@ end
 ---@return table
 function Chromium:call(method, params)
     self.id = self.id + 1
-    assert(self.to:write(json.encode { id = self.id, method = method, params = params, sessionId = self.session }, "\0"))
+    assert(self.to:write(json.encode { id = self.id, method = method, params = params,
+        sessionId = self.session }, "\0"))
     while true do
         local message = self:message()
         if message.id == self.id then
@@ -108,7 +113,8 @@ function Chromium:click(selector)
         e.scrollIntoView({block: "center"}); const r = e.getClientRects()[0];
         return [r.x + r.width / 2, r.y + r.height / 2]; })()]]):format(json.encode(selector)))
     for _, kind in ipairs { "mousePressed", "mouseReleased" } do
-        self:call("Input.dispatchMouseEvent", { type = kind, x = box[1], y = box[2], button = "left", clickCount = 1 })
+        self:call("Input.dispatchMouseEvent",
+            { type = kind, x = box[1], y = box[2], button = "left", clickCount = 1 })
     end
 end
 
@@ -125,7 +131,8 @@ end
 ---@param path string
 ---@param whole? boolean
 function Chromium:screenshot(path, whole)
-    local data = self:call("Page.captureScreenshot", { format = "png", captureBeyondViewport = whole or false }).data
+    local data = self:call("Page.captureScreenshot",
+        { format = "png", captureBeyondViewport = whole or false }).data
     local decode <close> = assert(io.popen("base64 -d > " .. path, "w"))
     decode:write(data)
 end

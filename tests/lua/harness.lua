@@ -63,6 +63,22 @@ local function missing(text, ...)
     end
 end
 
+--- A list in one line, to be compared or shown.
+---@param list any[]
+---@return string
+function M.join(list) return table.concat(list, " ") end
+
+--- A copy of a table with the fields of another, which come first.
+---@param from table
+---@param more? table
+---@return table
+function M.with(from, more)
+    local copy = {}
+    for key, value in pairs(from) do copy[key] = value end
+    for key, value in pairs(more or {}) do copy[key] = value end
+    return copy
+end
+
 --- Fails unless the two are equal; tables are compared by content.
 ---@param found any
 ---@param expected any

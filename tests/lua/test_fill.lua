@@ -6,7 +6,7 @@ local STORIES = "models/stories260K.gguf" -- a SentencePiece vocabulary
 local model = assert(perilune.load(DEMO))
 local rng = perilune.rng(5)
 
-local function join(list) return table.concat(list, " ") end
+local join = t.join
 
 local function each_model(fn)
     fn(model)

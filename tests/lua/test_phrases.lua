@@ -6,14 +6,7 @@ local PROMPT = "Once upon a time"
 local prompt = model:cache():extend(PROMPT):ready()
 local rng = perilune.rng(11)
 
-local function join(list) return table.concat(list, " ") end
-
-local function copy(options, more)
-    local all = {}
-    for key, value in pairs(options) do all[key] = value end
-    for key, value in pairs(more or {}) do all[key] = value end
-    return all
-end
+local join, copy = t.join, t.with
 
 -- Texts of 1 to `most` bytes out of a text.
 local function pick(text, n, most)

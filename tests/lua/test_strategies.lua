@@ -1,5 +1,5 @@
--- The library of decoding strategies, against brute force, the papers' formulas in double precision,
--- and one another.
+-- The library of decoding strategies, against brute force, the papers' formulas in double
+-- precision, and one another.
 local t = dofile "tests/lua/harness.lua"
 local scratch = dofile "tests/lua/scratch.lua"
 local perilune = require "perilune"
@@ -9,13 +9,7 @@ local model = assert(perilune.load "scripts/demo/demo.gguf")
 local PROMPT = "Once upon a time"
 local V = model:info().vocab_size
 
-local function joined(list) return table.concat(list, " ") end
-local function with(o, more)
-    local copy = {}
-    for key, value in pairs(o) do copy[key] = value end
-    for key, value in pairs(more or {}) do copy[key] = value end
-    return copy
-end
+local joined, with = t.join, t.with
 
 -- A draft: the same model in 4 bits.
 local function draft_model()
@@ -32,7 +26,8 @@ local draft = draft_model()
 
 -- Questions, commands, beginnings and extractions: 200 prompts of the kinds that the model knows.
 local function prompts()
-    local list, names = {}, {"Tom", "Mira", "Ana", "Kofi", "Lena", "Ravi", "Nia", "Hugo", "Ines", "Omar"}
+    local list = {}
+    local names = {"Tom", "Mira", "Ana", "Kofi", "Lena", "Ravi", "Nia", "Hugo", "Ines", "Omar"}
     local cities = {"Paris", "Oslo", "Lima", "Rome", "Cairo"}
     for i, name in ipairs(names) do
         for k, city in ipairs(cities) do
@@ -40,8 +35,10 @@ local function prompts()
             local extract = "Extract as JSON: %s is %d years old and lives in %s."
             local first = chat:format(extract:format("Ada", 31, "Vienna"))
                 .. '{"name": "Ada", "age": 31, "city": "Vienna"}<|im_end|>\n'
-            table.insert(list, {first .. chat:format(extract:format(name, 10 + i + k, city)), "extract"})
-            table.insert(list, {chat:format(("My name is %s. What is my name?"):format(name .. k)), "chat"})
+            local second = chat:format(extract:format(name, 10 + i + k, city))
+            local recall = ("My name is %s. What is my name?"):format(name .. k)
+            table.insert(list, {first .. second, "extract"})
+            table.insert(list, {chat:format(recall), "chat"})
             table.insert(list, {("Once upon a time %s of %s"):format(name, city), "story"})
             table.insert(list, {("The capital of %s is %s. %s"):format(city, name, name), "plain"})
         end
@@ -85,7 +82,9 @@ t.test("a beam as wide as all sequences finds the best of them", function()
                 local after = cache:extend(id)
                 if id == END or depth == length then
                     local score = (sum + logprob) / depth ^ power
-                    if score > best.score then best = {score = score, tokens = after:tokens(#root + 1)} end
+                    if score > best.score then
+                        best = {score = score, tokens = after:tokens(#root + 1)}
+                    end
                 else
                     go(after, sum + logprob, depth + 1)
                 end
@@ -93,8 +92,9 @@ t.test("a beam as wide as all sequences finds the best of them", function()
         end
         go(root, 0, 1)
         local tokens, cache, info = beam(model, {
-            input = PROMPT, max_new_tokens = length, beams = n ^ length // 1 | 0, length_penalty = power,
-            stop_at_eog = true, sampler = function(l) return l:keep(ids) end,
+            input = PROMPT, max_new_tokens = length, beams = n ^ length // 1 | 0,
+            length_penalty = power, stop_at_eog = true,
+            sampler = function(l) return l:keep(ids) end,
         })
         t.eq(joined(tokens), joined(best.tokens))
         t.near(info.beams[1].score, best.score, 1e-5)
@@ -102,8 +102,8 @@ t.test("a beam as wide as all sequences finds the best of them", function()
     end
 end)
 
--- Diverse beam search as the paper says it (Algorithm 1), on logits read out one by one, to the last
--- token; one group is beam search.
+-- Diverse beam search as the paper says it (Algorithm 1), on logits read out one by one, to the
+-- last token; one group is beam search.
 local function reference_beams(ids, root, o)
     local groups, width = {}, o.beams // o.groups
     for g = 1, o.groups do groups[g] = {{cache = root, sum = 0}} end
@@ -114,8 +114,8 @@ local function reference_beams(ids, root, o)
             for _, b in ipairs(groups[g]) do
                 for id, logprob in pairs(logprobs_in(ids, b.cache)) do
                     local sum = b.sum + logprob
-                    all[#all + 1] = {
-                        from = b.cache, id = id, sum = sum, key = sum - o.diversity * (counts[id] or 0)}
+                    local cost = o.diversity * (counts[id] or 0)
+                    table.insert(all, {from = b.cache, id = id, sum = sum, key = sum - cost})
                 end
             end
             table.sort(all, function(a, b) return a.key > b.key end)
@@ -137,7 +137,8 @@ t.test("beams and diverse beams are those of the formulas", function()
     for seed = 1, 10 do
         local ids = world(7, seed)
         ids[7] = ids[7] - 1 -- nothing ends
-        local o = {beams = ({1, 2, 4, 6, 6})[seed % 5 + 1], groups = ({1, 2, 2, 3, 6})[seed % 5 + 1],
+        local way = seed % 5 + 1
+        local o = {beams = ({1, 2, 4, 6, 6})[way], groups = ({1, 2, 2, 3, 6})[way],
             diversity = 0.3 * seed, max_new_tokens = 5}
         if seed <= 5 then o.groups = 1 end
         local want = reference_beams(ids, root, o)
@@ -173,7 +174,8 @@ t.test("beams end at stops, and what is told is settled and adds up to the text"
     for _, stop in ipairs {{"."}, {" who", "ed"}, {"\n"}} do
         local told, text = {}, ""
         local tokens, cache, info = beam(model, {
-            input = PROMPT, max_new_tokens = 40, beams = 4, stop = stop, stop_at_eog = true, logprobs = true,
+            input = PROMPT, max_new_tokens = 40, beams = 4, stop = stop, stop_at_eog = true,
+            logprobs = true,
             on_token = function(id, piece, c)
                 told[#told + 1] = id
                 text = text .. piece
@@ -184,14 +186,16 @@ t.test("beams end at stops, and what is told is settled and adds up to the text"
         t.eq(text, info.text)
         t.eq(#info.logprobs, #tokens)
         for _, s in ipairs(stop) do t.ok(not info.text:find(s, 1, true)) end
-        t.ok(info.finish_reason == "stop" or info.finish_reason == "length" or info.finish_reason == "eog")
+        t.ok(({stop = true, length = true, eog = true})[info.finish_reason])
         t.eq(joined(cache:tokens(#cache - #tokens + 1)), joined(tokens))
     end
     local n = 0
-    local tokens, _, info = beam(model, {input = PROMPT, max_new_tokens = 40, beams = 3, on_token = function()
+    local o = {input = PROMPT, max_new_tokens = 40, beams = 3}
+    function o.on_token()
         n = n + 1
         return n < 4
-    end})
+    end
+    local tokens, _, info = beam(model, o)
     t.eq(#tokens, 4)
     t.eq(info.finish_reason, "callback")
 end)
@@ -251,7 +255,8 @@ t.test("contrastive search takes what the formula says", function()
             want[i], cache = best.id, best.cache
         end
         local before = model:stats()
-        local tokens, result = strategy "contrastive_search"(model, with(o, {input = PROMPT, max_new_tokens = 12}))
+        local tokens, result = strategy "contrastive_search"(model, with(o, {
+            input = PROMPT, max_new_tokens = 12}))
         t.eq(joined(tokens), joined(want))
         t.eq(#result, root + 12)
         t.ok(model:stats().steps - before.steps <= 12 + 3) -- candidates share steps
@@ -262,7 +267,7 @@ t.test("contrastive search takes what the formula says", function()
     t.eq(joined((strategy "contrastive_search"(model, with(o, {alpha = 0.0})))), greedy)
 end)
 
-t.test("guidance and contrastive decoding take what the formulas say, in a step per token", function()
+t.test("guidance and contrastive decoding take what the formulas say, a step per token", function()
     local root, without = model:cache():extend(PROMPT), model:cache():extend " a dog"
     local function best(score)
         local id, most = nil, -math.huge
@@ -308,7 +313,8 @@ t.test("guidance and contrastive decoding take what the formulas say, in a step 
         t.eq(joined(tokens), joined(want))
         t.ok(model:stats().steps - before <= 16)
     end
-    local tokens = strategy "contrastive_decoding"(model, {input = PROMPT, amateur = draft, max_new_tokens = 8})
+    local tokens = strategy "contrastive_decoding"(model, {
+        input = PROMPT, amateur = draft, max_new_tokens = 8})
     t.eq(#tokens, 8)
 end)
 
@@ -317,7 +323,8 @@ t.test("minimum Bayes risk, best of n and self-consistency choose what a count c
     local tokens, _, info = strategy "mbr"(model, o)
     local best, most = nil, -1
     for i, a in ipairs(info.samples) do
-        local plain = model:generate {input = PROMPT, max_new_tokens = 16, temperature = 1, seed = 4 + i}
+        local plain = model:generate {
+            input = PROMPT, max_new_tokens = 16, temperature = 1, seed = 4 + i}
         t.eq(joined(a.tokens), joined(plain)) -- as each alone
         local mean = 0
         for k, b in ipairs(info.samples) do
@@ -406,8 +413,8 @@ end)
 t.test("prompt lookup draws what generate draws", function()
     for i, prompt in ipairs(prompts()) do
         if i % 4 == 0 then
-            local o = {input_ids = prompt_ids(prompt[1]), max_new_tokens = 20, temperature = 1.1, top_k = 50,
-                top_p = 0.9, seed = i, repetition_penalty = i % 8 == 0 and 1.2 or nil}
+            local o = {input_ids = prompt_ids(prompt[1]), max_new_tokens = 20, temperature = 1.1,
+                top_k = 50, top_p = 0.9, seed = i, repetition_penalty = i % 8 == 0 and 1.2 or nil}
             t.eq(joined((strategy "prompt_lookup"(model, o))), joined((model:generate(o))))
         end
     end
@@ -439,7 +446,8 @@ t.test("speculative decoding, sampled: a chi-square test over 100,000 draws", fu
     local counts, pairs_drawn, accepted, drafted = {}, 50000, 0, 0
     for first = 1, pairs_drawn, 250 do
         local drawn = perilune.map(250, function()
-            local tokens, _, info = speculative(model, with(o, {draft = wrong, k = 2, rng = rng:fork()}))
+            local tokens, _, info = speculative(model, with(o, {
+                draft = wrong, k = 2, rng = rng:fork()}))
             accepted, drafted = accepted + info.accepted, drafted + info.drafted
             return tokens
         end)
@@ -469,7 +477,8 @@ t.test("the detector finds the watermark with its key alone", function()
         local o = {input = PROMPT, max_new_tokens = 200, temperature = 1, seed = key}
         local marked = watermark(model, with(o, {key = key, delta = 3.0}))
         local plain = model:generate(o)
-        local right, wrong = watermark.detect(model, marked, {key = key}), watermark.detect(model, marked, {key = key + 100})
+        local right = watermark.detect(model, marked, {key = key})
+        local wrong = watermark.detect(model, marked, {key = key + 100})
         sum = sum + right.z
         t.ok(right.z > 2, "z " .. right.z)
         t.ok(math.abs(wrong.z) < 3.5)
@@ -478,7 +487,9 @@ t.test("the detector finds the watermark with its key alone", function()
     end
     t.ok(sum / 2 > 4, "z " .. sum / 2) -- of all four (Stouffer)
     -- Of the normal distribution's tables.
-    for z, p in pairs {[0] = 0.5, [1.6448536] = 0.05, [2.3263479] = 0.01, [3.0902323] = 0.001, [-1.6448536] = 0.95} do
+    local normal = {[0] = 0.5, [1.6448536] = 0.05, [2.3263479] = 0.01, [3.0902323] = 0.001,
+        [-1.6448536] = 0.95}
+    for z, p in pairs(normal) do
         t.near(watermark.tail(z), p, 2e-7)
     end
 end)
@@ -486,7 +497,8 @@ end)
 t.test("tree search counts every visit, and its result is the best line", function()
     local mcts, values, n = strategy "mcts", {}, 0
     local o = {
-        input = PROMPT, max_new_tokens = 16, simulations = 30, leaves = 5, seed = 2, stop_at_eog = true,
+        input = PROMPT, max_new_tokens = 16, simulations = 30, leaves = 5, seed = 2,
+        stop_at_eog = true,
         reward = function(line)
             n = n + 1
             t.eq(#line.tokens, #line.logprobs)
@@ -523,18 +535,19 @@ t.test("strategies compose, and say in tasks what they say alone", function()
     local function nested(m, o)
         return speculative(m, with(o, {draft = draft, k = 3}))
     end
+    local function drawn(seed, n, more)
+        return with({input = PROMPT, max_new_tokens = n, temperature = 1, seed = seed}, more)
+    end
+    local function greedy(n, more) return with({input = PROMPT, max_new_tokens = n}, more) end
+    local function marked(m, o) return strategy "watermark"(m, with(o, {key = 7})) end
     local ways = {
-        function(seed) return best_of_n(model, {input = PROMPT, max_new_tokens = 10, temperature = 1, seed = seed,
-            n = 3, decode = nested}) end,
-        function() return strategy "beam"(model, {input = PROMPT, max_new_tokens = 10, beams = 3}) end,
-        function(seed) return strategy "guidance"(model, {input = PROMPT, max_new_tokens = 10, temperature = 1,
-            seed = seed, decode = function(m, o)
-                return strategy "watermark"(m, with(o, {key = 7}))
-            end}) end,
-        function() return strategy "contrastive_search"(model, {input = PROMPT, max_new_tokens = 8}) end,
-        function(seed) return strategy "mcts"(model, {input = PROMPT, max_new_tokens = 6, simulations = 6, seed = seed}) end,
-        function() return strategy "prompt_lookup"(model, {input = PROMPT, max_new_tokens = 10}) end,
-        function(seed) return strategy "mbr"(model, {input = PROMPT, max_new_tokens = 8, temperature = 1, seed = seed, n = 3}) end,
+        function(seed) return best_of_n(model, drawn(seed, 10, {n = 3, decode = nested})) end,
+        function() return strategy "beam"(model, greedy(10, {beams = 3})) end,
+        function(seed) return strategy "guidance"(model, drawn(seed, 10, {decode = marked})) end,
+        function() return strategy "contrastive_search"(model, greedy(8)) end,
+        function(seed) return strategy "mcts"(model, drawn(seed, 6, {simulations = 6})) end,
+        function() return strategy "prompt_lookup"(model, greedy(10)) end,
+        function(seed) return strategy "mbr"(model, drawn(seed, 8, {n = 3})) end,
     }
     local alone = {}
     for i, way in ipairs(ways) do alone[i] = joined((way(i))) end
@@ -564,7 +577,8 @@ t.test("strategies fill the holes of templates", function()
         t.eq(fields, want)
         t.ok(scale == 0 or c == cache)
     end
-    local fields = form:fill(model, {cache = root, decode = strategy "best_of_n", n = 3, temperature = 0.5, seed = 1})
+    local fields = form:fill(model, {
+        cache = root, decode = strategy "best_of_n", n = 3, temperature = 0.5, seed = 1})
     t.eq(fields.name, "Tom")
 end)
 
@@ -603,7 +617,8 @@ t.test("what a sink is not given right is an error, and nothing is lost", functi
     local root = model:cache():extend(PROMPT)
     t.raises(function() model:sink({max_new_tokens = 3}) end, "cache")
     t.raises(function() model:sink({}, root) end, "stop condition")
-    t.raises(function() model:sink({max_new_tokens = 3}, model:cache()) end, "nothing to continue from")
+    t.raises(function() model:sink({max_new_tokens = 3}, model:cache()) end,
+        "nothing to continue from")
     local out = model:sink({max_new_tokens = 3}, root)
     t.raises(function() out:push(V) end, tostring(V), tostring(V - 1))
     t.raises(function() out:push(-1) end, "-1")
@@ -631,8 +646,9 @@ t.test("options that a strategy cannot honour are errors that name them", functi
         {"beam", {beams = 5, groups = 2}, "groups"}, {"diverse_beam", {beams = 2.5}, "beams"},
         {"speculative", {}, "draft"}, {"speculative", {draft = model, mirostat = 2}, "mirostat"},
         {"prompt_lookup", {k = "x"}, "k"}, {"contrastive_search", {alpha = "x"}, "alpha"},
-        {"contrastive_search", {sampler = print}, "sampler"}, {"contrastive_decoding", {}, "amateur"},
-        {"guidance", {beside = {}}, "beside"}, {"best_of_n", {nn = 3}, "nn"}, {"mcts", {width = -1}, "width"},
+        {"contrastive_search", {sampler = print}, "sampler"},
+        {"contrastive_decoding", {}, "amateur"}, {"guidance", {beside = {}}, "beside"},
+        {"best_of_n", {nn = 3}, "nn"}, {"mcts", {width = -1}, "width"},
         {"watermark", {gammma = 1}, "gammma"}, {"mbr", {n = 0}, "n"},
     }
     for _, case in ipairs(cases) do
@@ -641,11 +657,14 @@ t.test("options that a strategy cannot honour are errors that name them", functi
         end, table.unpack(case, 3))
     end
     t.raises(function() strategy "beam"(model, 5) end, "table")
-    for _, name in ipairs {"beam", "diverse_beam", "contrastive_search", "prompt_lookup", "guidance", "mbr"} do
+    for _, name in ipairs {"beam", "diverse_beam", "contrastive_search", "prompt_lookup",
+        "guidance", "mbr"} do
         local tokens, cache = strategy(name)(model, {input = PROMPT, max_new_tokens = 0})
         t.eq(#tokens, 0, name)
         t.ok(cache == model:cache():extend(PROMPT), name)
-        t.raises(function() strategy(name)(model, {max_new_tokens = 3}) end, "")
+        local err = t.raises(function() strategy(name)(model, {max_new_tokens = 3}) end,
+            "nothing to continue from")
+        t.eq(err.code, "argument", name)
     end
 end)
 

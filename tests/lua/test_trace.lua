@@ -21,11 +21,13 @@ local function random_value(rng, depth)
     if kind <= 6 then
         local bytes = {}
         for i = 1, rng:integer(0, 20) do bytes[i] = string.char(rng:integer(0, 255)) end
-        return kind == 5 and table.concat(bytes) or utf8.char(rng:integer(0, 0xD7FF), rng:integer(0xE000, 0x10FFFF))
+        return kind == 5 and table.concat(bytes)
+            or utf8.char(rng:integer(0, 0xD7FF), rng:integer(0xE000, 0x10FFFF))
     end
     local items = {}
     for i = 1, rng:integer(0, 5) do
-        items[kind == 7 and i or random_value(perilune.rng(rng:integer(10 ^ 9)), 0) .. ""] = random_value(rng, depth - 1)
+        local key = kind == 7 and i or random_value(perilune.rng(rng:integer(10 ^ 9)), 0) .. ""
+        items[key] = random_value(rng, depth - 1)
     end
     return items
 end
@@ -55,7 +57,8 @@ t.test("JSON gives back every value, bytes that are no UTF-8 too", function()
 end)
 
 t.test("JSON is strict: what is no JSON is refused, with the byte", function()
-    for _, bad in ipairs { "", "[1,]", '{"a"}', "01", "1.", ".5", "-", "1e", '"\\ud800"', '"\\ud800\\u0041"', '"\\udfff"', "[1 2]",
+    for _, bad in ipairs { "", "[1,]", '{"a"}', "01", "1.", ".5", "-", "1e", '"\\ud800"',
+        '"\\ud800\\u0041"', '"\\udfff"', "[1 2]",
         "nul", '"a', '"\n"', '"\\x"', "1 2", '{"a":1,}', "{1:2}", "[", "tru", "'a'", "[1}", "NaN", '"\xff"' } do
         t.refuses({ json.decode(bad) }, "JSON")
     end
@@ -90,7 +93,9 @@ local function beam(model, say)
         local grown = {}
         perilune.map(live, function(b)
             local ids, logprobs = b.cache:logits():top(8)
-            for k, id in ipairs(ids) do grown[#grown + 1] = { from = b.cache, id = id, score = b.score + logprobs[k] } end
+            for k, id in ipairs(ids) do
+                grown[#grown + 1] = { from = b.cache, id = id, score = b.score + logprobs[k] }
+            end
         end)
         table.sort(grown, function(a, b) return a.score > b.score end)
         live = {}
@@ -113,7 +118,8 @@ local function mcts(model, say)
         local ids, logprobs = node.cache:logits():top(4)
         node.kids = {}
         for i, id in ipairs(ids) do
-            node.kids[i] = { parent = node, cache = node.cache:extend(id), prior = math.exp(logprobs[i]), n = 0, w = 0 }
+            node.kids[i] = { parent = node, cache = node.cache:extend(id),
+                prior = math.exp(logprobs[i]), n = 0, w = 0 }
         end
     end
     local rng = perilune.rng(1)
@@ -124,14 +130,17 @@ local function mcts(model, say)
             while node.kids do
                 node.n = node.n + 1
                 local pick = node.kids[1]
-                for _, kid in ipairs(node.kids) do if rank(kid, node) > rank(pick, node) then pick = kid end end
+                for _, kid in ipairs(node.kids) do
+                    if rank(kid, node) > rank(pick, node) then pick = kid end
+                end
                 node = pick
             end
             node.n, leaves[i] = node.n + 1, node
         end
         perilune.map(leaves, function(node)
             if not node.kids then expand(node) end
-            local tokens, cache, info = model:generate { cache = node.cache, max_new_tokens = 8, temperature = 1,
+            local tokens, cache, info = model:generate { cache = node.cache, max_new_tokens = 8,
+                temperature = 1,
                 rng = rng:fork(), stop_at_eog = true, logprobs = true }
             local sum = 0
             for _, logprob in ipairs(info.logprobs) do sum = sum + logprob end
@@ -148,7 +157,8 @@ end
 local function best_of_n(model, say)
     local prompt = model:cache():extend(PROMPT)
     for _, s in ipairs(perilune.map(8, function(seed)
-        local tokens, _, info = model:generate { cache = prompt, max_new_tokens = 20, temperature = 0.8, seed = seed,
+        local tokens, _, info = model:generate { cache = prompt, max_new_tokens = 20,
+            temperature = 0.8, seed = seed,
             stop_at_eog = true, logprobs = true }
         return { #tokens, info.text, info.logprobs[#tokens] }
     end)) do say(table.unpack(s)) end
@@ -159,7 +169,8 @@ local function chat(model, say)
     local open, close = model:id "<|im_start|>", model:id "<|im_end|>"
     local cache = model:cache()
     for _, line in ipairs { "Hello!", "Who are you?", "Tell me a story." } do
-        local stream = model:stream { input = { open, "user\n" .. line, close, "\n", open, "assistant\n" }, cache = cache,
+        local stream = model:stream { input = { open, "user\n" .. line, close, "\n", open,
+            "assistant\n" }, cache = cache,
             temperature = 1, max_new_tokens = 20, stop_at_eog = true }
         for id, piece in stream do say(id, piece) end
         cache = stream.cache
@@ -172,7 +183,8 @@ end
 -- A sampler that looks at the logits and goes back, another that mixes in those of a cache beside.
 local function samplers(model, say)
     local doubt, rewinds = 0, 0
-    local tokens, _, info = model:generate { input = PROMPT, max_new_tokens = 20, temperature = 1, seed = 7, sampler = function(l, c)
+    local tokens, _, info = model:generate { input = PROMPT, max_new_tokens = 20, temperature = 1,
+        seed = 7, sampler = function(l, c)
         doubt = l:entropy() > 0.2 and doubt + 1 or 0
         if doubt == 5 and rewinds < 3 then
             doubt, rewinds = 0, rewinds + 1
@@ -182,7 +194,8 @@ local function samplers(model, say)
     end }
     say(info.text, rewinds, #tokens)
     local seen = {}
-    tokens = model:generate { input = PROMPT, max_new_tokens = 6, beside = { model:cache():extend " a" }, sampler = function(l, _, u)
+    tokens = model:generate { input = PROMPT, max_new_tokens = 6,
+        beside = { model:cache():extend " a" }, sampler = function(l, _, u)
         seen[#seen + 1] = u:argmax()
         return u + (l - u) * 1.5
     end, on_token = function(id, piece, cache) say(id, piece, #cache) end }
@@ -191,7 +204,8 @@ end
 
 -- Filters, sets, and draws by a generator of the script's own.
 local function draws(model, say)
-    local filter, rng = perilune.sampler { temperature = 0.9, top_k = 40, repetition_penalty = 1.1 }, perilune.rng(7)
+    local filter, rng = perilune.sampler { temperature = 0.9, top_k = 40,
+        repetition_penalty = 1.1 }, perilune.rng(7)
     local cache, twin = model:cache():extend(PROMPT), filter:clone()
     for _ = 1, 10 do
         local l = cache:logits()
@@ -202,25 +216,29 @@ local function draws(model, say)
     say(cache:text(), #digits, (digits | { 5 })[5], rng:state())
     local mixed = cache:logits() + cache:truncate(#cache - 1):logits() * 0.5
     say(mixed:argmax(), mixed:logsumexp(), cache:logits():kl(mixed))
-    say(table.concat(model:generate { cache = cache, max_new_tokens = 4, banned_tokens = ~digits & ~model:set "e" }, " "))
+    say(table.concat(model:generate { cache = cache, max_new_tokens = 4,
+        banned_tokens = ~digits & ~model:set "e" }, " "))
 end
 
 -- Tasks that others cancel, and a generation that its script ends by an error.
 local function races(model, say)
     local function length(n)
         return function()
-            return #model:generate { input = PROMPT, max_new_tokens = n, on_token = function(id) say(n, id) end }
+            return #model:generate { input = PROMPT, max_new_tokens = n,
+                on_token = function(id) say(n, id) end }
         end
     end
     say(perilune.race { length(30), length(5), length(20) })
     say(table.unpack(perilune.parallel { length(2), length(4), length(3) }))
     local ok, err = pcall(perilune.parallel, { length(8), function()
-        model:generate { input = "The", max_new_tokens = 4, on_token = function() error "stop all" end }
+        model:generate { input = "The", max_new_tokens = 4,
+            on_token = function() error "stop all" end }
     end })
     say(ok, err.code, #err.tokens)
 end
 
-local SCRIPTS = { draws = draws, races = races, beam = beam, mcts = mcts, best_of_n = best_of_n, chat = chat, samplers = samplers }
+local SCRIPTS = { draws = draws, races = races, beam = beam, mcts = mcts, best_of_n = best_of_n,
+    chat = chat, samplers = samplers }
 
 -- Runs a script, which may say things; everything that it said.
 local function run(script, on)
@@ -249,22 +267,28 @@ t.test("a trace changes nothing: tokens, texts, endings, callbacks", function()
     local cases = {
         { max_new_tokens = 20 }, { max_new_tokens = 0 },
         { max_new_tokens = 30, temperature = 1, seed = 5, logprobs = true },
-        { max_new_tokens = 30, temperature = 1.2, top_p = 0.9, min_p = 0.02, repetition_penalty = 1.2, seed = 6 },
+        { max_new_tokens = 30, temperature = 1.2, top_p = 0.9, min_p = 0.02,
+            repetition_penalty = 1.2, seed = 6 },
         { stop = { ".", "lived" }, temperature = 0.8, seed = 7, max_new_tokens = 60 },
         { stop = "village", max_new_tokens = 40 },
         { stop_tokens = { 326 }, max_new_tokens = 20 },
         { stop_at_eog = true, max_new_tokens = 60, temperature = 1.5, seed = 8 },
         { max_new_tokens = 10, temperature = 1, mirostat = 2, seed = 9 },
         { max_new_tokens = 12, sampler = function(l) return l:argmax() end },
-        { max_new_tokens = 12, sampler = function(l, c) if #c > 9 then return false end return l:mask { l:argmax() } end },
-        { max_new_tokens = 12, beside = { model:cache():extend " a" }, sampler = function(l, _, u) return l + u end },
+        { max_new_tokens = 12, sampler = function(l, c)
+            if #c > 9 then return false end
+            return l:mask { l:argmax() }
+        end },
+        { max_new_tokens = 12, beside = { model:cache():extend " a" },
+            sampler = function(l, _, u) return l + u end },
     }
     local function go(options, base, told)
         local o = { on_token = told and heard(told) or nil }
         for key, value in pairs(options) do o[key] = value end
         o.input, o.cache = not base and PROMPT or nil, base
         local tokens, cache, info = model:generate(o)
-        return { table.concat(tokens, " "), table.concat(cache:tokens(), " "), info.text, info.finish_reason,
+        return { table.concat(tokens, " "), table.concat(cache:tokens(), " "), info.text,
+            info.finish_reason,
             tostring(info.stop), table.concat(info.before:tokens(), " "), tostring(info.seed),
             table.concat(info.logprobs or {}, " "), told and table.concat(told, "|") }
     end
@@ -284,9 +308,11 @@ t.test("nor what streams give, what a generator gives, and what on_token decides
         local said = {}
         local function say(...) for _, x in ipairs { ... } do said[#said + 1] = tostring(x) end end
         local rng = perilune.rng(3)
-        for _ = 1, 3 do say(table.unpack((model:generate { input = PROMPT, max_new_tokens = 5, temperature = 1, rng = rng }))) end
+        for _ = 1, 3 do say(table.unpack((model:generate { input = PROMPT, max_new_tokens = 5,
+            temperature = 1, rng = rng }))) end
         say(rng:state())
-        local stream = model:stream { input = PROMPT, max_new_tokens = 30, temperature = 1, seed = 4, stop = "." }
+        local stream = model:stream { input = PROMPT, max_new_tokens = 30, temperature = 1,
+            seed = 4, stop = "." }
         for id, piece in stream do
             say(id, piece)
             if #stream.tokens == 6 then break end
@@ -299,7 +325,8 @@ t.test("nor what streams give, what a generator gives, and what on_token decides
         early:close()
         say(early.info.finish_reason, #early.tokens, early())
         local gone = false
-        local tokens, cache = model:generate { input = PROMPT, max_new_tokens = 12, on_token = function(_, _, c)
+        local tokens, cache = model:generate { input = PROMPT, max_new_tokens = 12,
+            on_token = function(_, _, c)
             if #c == 8 and not gone then
                 gone = true
                 return c:truncate(6):extend " big"
@@ -311,11 +338,13 @@ t.test("nor what streams give, what a generator gives, and what on_token decides
         say(table.unpack((model:generate(nil, 4, cache))))
         say(table.unpack((model:score(cache, { " a", " the" }))))
         say(table.concat(cache:logprobs(), " "))
-        local ok, err = pcall(model.generate, model, { input = PROMPT, max_new_tokens = 9, on_token = function(id)
+        local ok, err = pcall(model.generate, model,
+            { input = PROMPT, max_new_tokens = 9, on_token = function(id)
             if id == 462 then error "enough" end
         end })
         say(ok, err.code, table.concat(err.tokens, " "), err.cache:text(), err.cause)
-        for _, bad in ipairs { { inptu = 1 }, { input = PROMPT, sampler = 5 }, { input = PROMPT, on_token = 5, max_new_tokens = 1 },
+        for _, bad in ipairs { { inptu = 1 }, { input = PROMPT, sampler = 5 },
+            { input = PROMPT, on_token = 5, max_new_tokens = 1 },
             { input = PROMPT, beside = {}, max_new_tokens = 1 } } do
             say((pcall(model.generate, model, bad)))
         end
@@ -329,7 +358,8 @@ end)
 t.test("outside of a trace nothing is wrapped; there is one at a time", function()
     local function functions()
         local all = {}
-        for _, name in ipairs { "model_methods", "cache_methods", "cache_meta", "logits_methods", "logits_meta" } do
+        for _, name in ipairs { "model_methods", "cache_methods", "cache_meta", "logits_methods",
+            "logits_meta" } do
             for key, value in pairs(core[name]) do all[name .. "." .. tostring(key)] = value end
         end
         all.logits, all.sampler = core.logits, core.sampler
@@ -355,10 +385,12 @@ end)
 
 t.test("a trace may stop while generations are under way, and keeps no model alive", function()
     local function go(stop)
-        local stream = model:stream { input = PROMPT, max_new_tokens = 12, temperature = 1, seed = 2 }
+        local stream = model:stream { input = PROMPT, max_new_tokens = 12, temperature = 1,
+            seed = 2 }
         local said = {}
         local task = perilune.spawn(function()
-            return table.concat(model:generate { input = "The", max_new_tokens = 12, on_token = function() end }, " ")
+            return table.concat(model:generate { input = "The", max_new_tokens = 12,
+                on_token = function() end }, " ")
         end)
         for id, piece in stream do
             said[#said + 1] = id .. piece
@@ -388,7 +420,8 @@ end)
 
 t.test("probabilities and candidates are the model's own, whatever was done to them", function()
     local trace = perilune.trace { alternatives = 5 }
-    local tokens, cache = model:generate { input = PROMPT, max_new_tokens = 15, temperature = 1.5, seed = 3, top_k = 50,
+    local tokens, cache = model:generate { input = PROMPT, max_new_tokens = 15, temperature = 1.5,
+        seed = 3, top_k = 50,
         logit_bias = { [462] = 5 } }
     trace:stop()
     local node = trace.models[1].root
@@ -439,8 +472,11 @@ for name, script in pairs(SCRIPTS) do
         local path = scratch.keep(os.tmpname() .. ".json")
         t.eq(trace:save(path), true)
         t.ok(#said > 50)
-        -- Without a seed, or where it counts which of several tasks is faster, no run is like another.
-        if name ~= "chat" and name ~= "races" then t.eq(said, run(script, model), "without a trace") end
+        -- Without a seed, or where it counts which of several tasks is faster, no run is like
+        -- another.
+        if name ~= "chat" and name ~= "races" then
+            t.eq(said, run(script, model), "without a trace")
+        end
         local load = core.load
         core.load = function() error "a model was loaded" end
         local replayed <close> = assert(perilune.replay(path))
@@ -453,10 +489,14 @@ end
 
 t.test("scripts of the manual's patterns and strategies, recorded and replayed", function()
     local paths = {}
-    for _, file in ipairs { "03_beam", "12_mcts", "04_best_of_n", "01_chat", "09_rewind", "02_however", "05_tree_of_thoughts",
-        "08_guidance", "13_perplexity" } do paths[#paths + 1] = t.shared("paper/" .. file .. ".lua") end
-    for _, file in ipairs { "beam", "diverse_beam", "best_of_n", "self_consistency", "mbr", "guidance", "contrastive_decoding",
-        "prompt_lookup", "mcts", "rewind", "select", "fill" } do paths[#paths + 1] = "scripts/" .. file .. ".lua" end
+    for _, file in ipairs { "03_beam", "12_mcts", "04_best_of_n", "01_chat", "09_rewind",
+        "02_however", "05_tree_of_thoughts", "08_guidance", "13_perplexity" } do
+        paths[#paths + 1] = t.shared("paper/" .. file .. ".lua")
+    end
+    for _, file in ipairs { "beam", "diverse_beam", "best_of_n", "self_consistency", "mbr",
+        "guidance", "contrastive_decoding", "prompt_lookup", "mcts", "rewind", "select", "fill" } do
+        paths[#paths + 1] = "scripts/" .. file .. ".lua"
+    end
     for _, path in ipairs(paths) do
         local function script(on, say)
             local module = setmetatable({ load = function() return on end }, { __index = perilune })
@@ -464,7 +504,8 @@ t.test("scripts of the manual's patterns and strategies, recorded and replayed",
             local world = setmetatable({
                 print = say, arg = {},
                 require = function(name) return name == "perilune" and module or require(name) end,
-                io = setmetatable({ write = say, lines = function() return function() return table.remove(lines, 1) end end },
+                io = setmetatable({ write = say,
+                    lines = function() return function() return table.remove(lines, 1) end end },
                     { __index = io }),
             }, { __index = _G })
             assert(loadfile(path, "t", world))()
@@ -482,7 +523,8 @@ local function small()
     local root = model:cache():extend(PROMPT)
     model:generate { cache = root, max_new_tokens = 4 }
     model:generate { cache = root, max_new_tokens = 4, temperature = 1 }
-    pcall(model.generate, model, { cache = root, max_new_tokens = 4, on_token = function() error "no" end })
+    pcall(model.generate, model, { cache = root, max_new_tokens = 4,
+        on_token = function() error "no" end })
     root:logits()
     trace:stop()
     local path = scratch.keep(os.tmpname() .. ".json")
@@ -514,9 +556,11 @@ t.test("what was not recorded is an error that says what was asked", function()
     local hot = { cache = cache, max_new_tokens = 4, temperature = 1 }
     replayed:generate(hot)
     t.raises(function() replayed:generate(hot) end, "1 times in the recording", "once more")
-    for _ = 1, 3 do replayed:generate { cache = cache, max_new_tokens = 4 } end -- a value, however often
+    -- a value, however often
+    for _ = 1, 3 do replayed:generate { cache = cache, max_new_tokens = 4 } end
     local err = t.raises(function()
-        replayed:generate { cache = cache, max_new_tokens = 4, on_token = function() error "no" end }
+        replayed:generate { cache = cache, max_new_tokens = 4,
+            on_token = function() error "no" end }
     end, "on_token", "no")
     t.eq(err.code, "callback")
     t.eq(#err.tokens, 1)
@@ -553,7 +597,8 @@ end)
 t.test("several models, each with a stand-in", function()
     local other <close> = assert(perilune.load(DEMO, { context = 64 }))
     local function script(a, b)
-        return a:generate { input = PROMPT, max_new_tokens = 3 }, b:generate { input = "The", max_new_tokens = 3 }
+        return a:generate { input = PROMPT, max_new_tokens = 3 }, b:generate { input = "The",
+            max_new_tokens = 3 }
     end
     local trace = perilune.trace()
     local said = { script(model, other) }
@@ -569,7 +614,8 @@ end)
 
 t.test("files that are no recordings are refused", function()
     t.refuses({ perilune.replay "/nonexistent/x.json" }, "No such file")
-    for _, text in ipairs { "", "{", "[]", "5", '{"format":"x"}', '{"format":"perilune trace","version":99}' } do
+    for _, text in ipairs { "", "{", "[]", "5", '{"format":"x"}',
+        '{"format":"perilune trace","version":99}' } do
         t.refuses({ perilune.replay(scratch.temporary(text)) }, "a recording")
     end
     local trace = perilune.trace()
@@ -594,7 +640,8 @@ local function leaves(trace)
 end
 
 -- A trace whose tokens look dangerous.
-local HOSTILE = { "</script><script>window.hacked = 1</script>", "<b>bold</b>", "<img src=x onerror='window.hacked=1'>",
+local HOSTILE = { "</script><script>window.hacked = 1</script>", "<b>bold</b>",
+    "<img src=x onerror='window.hacked=1'>",
     "\"'&amp;", "\xff\xfe", "\0\27[31m", "\u{202E}abc", "<!--<script>", "]]>", "\n\n", "\t", " ", "日本語", "", "\\u003c" }
 local function hostile()
     local trace <close> = perilune.trace()
@@ -607,7 +654,8 @@ local function hostile()
     return trace
 end
 
-t.test("in a terminal: every branch, colours where asked for, and no piece moves the cursor", function()
+t.test("in a terminal: every branch, colours where asked for, and no piece moves the cursor",
+    function()
     local trace = record(mcts)
     local path = scratch.temporary()
     local function printed(of, options)
@@ -637,7 +685,8 @@ t.test("scripts/trace.lua draws what another script does", function()
     if not program or not program:find "perilune" then t.skip "runs with the program alone" end
     local page = scratch.keep(os.tmpname() .. ".html")
     for out, piece in pairs { [page] = "4 beams", ["-"] = "─ [after " } do
-        local pipe <close> = assert(io.popen(("'%s' scripts/trace.lua %s scripts/beam.lua"):format(program, out)))
+        local command = ("'%s' scripts/trace.lua %s scripts/beam.lua"):format(program, out)
+        local pipe <close> = assert(io.popen(command))
         local said = pipe:read "a"
         t.ok(said:find(piece, 1, true), said)
     end
@@ -660,7 +709,7 @@ local function browse(options)
 end
 
 for _, name in ipairs { "beam", "mcts" } do
-    t.test("the page of " .. name .. " draws every branch, and a click shows the alternatives", function()
+    t.test("the page of " .. name .. " draws every branch; a click shows alternatives", function()
         local trace = record(SCRIPTS[name])
         local browser <close> = browse()
         visit(browser, trace)
@@ -668,13 +717,15 @@ for _, name in ipairs { "beam", "mcts" } do
         t.eq(browser:eval "document.querySelectorAll('.line').length", leaves(trace))
         t.ok(leaves(trace) > 12)
         -- Each token by itself: where it is, how it looks, and what hangs together.
-        local drawn = browser:eval [=[Object.fromEntries([...document.querySelectorAll('.token')].map(b =>
+        local drawn = browser:eval [=[Object.fromEntries(
+            [...document.querySelectorAll('.token')].map(b =>
             [b.dataset.node, [b.className, b.textContent, b.title, b.getClientRects().length > 0]]))]=]
         for _, node in ipairs(trace.nodes) do
             if node.parent then
                 local class, text, title, seen = table.unpack(drawn[tostring(node.place)])
                 local p = node.logprob and math.exp(node.logprob)
-                local step = p and (p < 0.05 and 0 or p < 0.2 and 1 or p < 0.5 and 2 or p < 0.9 and 3 or 4)
+                local step = p and (p < 0.05 and 0 or p < 0.2 and 1 or p < 0.5 and 2 or p < 0.9
+                    and 3 or 4)
                 t.eq(class:match "p(%d)", step and tostring(step))
                 t.eq(class:find "forced" ~= nil, node.kind == "forced")
                 t.ok(seen and title:find(p and "%%" or "unknown"))
@@ -691,14 +742,16 @@ for _, name in ipairs { "beam", "mcts" } do
             if node.parent and node.parent.next and clicked < 12 and place % 3 == 0 then
                 clicked = clicked + 1
                 browser:click(('.token[data-node="%d"]'):format(place))
-                local rows = browser:eval [[[...document.querySelectorAll('#panel .alternatives li')].map(r =>
+                local rows = browser:eval [[
+                    [...document.querySelectorAll('#panel .alternatives li')].map(r =>
                     [+r.dataset.id, r.className, r.querySelector('.percent').textContent])]]
                 local next, marked = node.parent.next, 0
                 for i, id in ipairs(next.ids) do
                     t.eq(rows[i][1], id)
                     local percent = 100 * math.exp(next.logprobs[i])
                     if percent >= 0.0001 then
-                        t.near(tonumber(rows[i][3]:match "^[%d.]+"), percent, percent * 0.05 + 0.05 * (percent >= 10 and 1 or 0))
+                        t.near(tonumber(rows[i][3]:match "^[%d.]+"), percent,
+                            percent * 0.05 + 0.05 * (percent >= 10 and 1 or 0))
                     end
                 end
                 for _, row in ipairs(rows) do
@@ -722,7 +775,8 @@ t.test("by the keyboard: arrows go from token to token, Enter opens one", functi
     browser:eval "document.querySelector('.token').focus()"
     for _ = 1, 5 do browser:press "ArrowRight" end
     browser:press "ArrowLeft"
-    local at = browser:eval "[...document.querySelectorAll('.token')].indexOf(document.activeElement)"
+    local at = browser:eval [=[[...document.querySelectorAll('.token')]
+        .indexOf(document.activeElement)]=]
     t.eq(at, 4)
     browser:press("Enter", "\r")
     t.ok(browser:eval "document.activeElement.classList.contains('chosen')")
@@ -742,9 +796,12 @@ t.test("pieces are shown, whatever they are, and never run; nothing is loaded", 
     t.eq(browser:eval "document.scripts.length", 2)
     t.eq(browser:eval "document.querySelectorAll('b, img').length", 0)
     t.eq(browser:eval "document.querySelectorAll('.token').length", #trace.nodes - 1)
-    t.ok(browser:eval("document.getElementById('facts').textContent"):find("</title><script>", 1, true))
-    local shown = browser:eval "[...document.querySelectorAll('.token')].map(b => b.textContent).join('|')"
-    for _, piece in ipairs { HOSTILE[2], HOSTILE[4], HOSTILE[8], HOSTILE[9], HOSTILE[13], HOSTILE[15], "\\xff\\xfe", "\\x00\\x1b[31m",
+    t.ok(browser:eval("document.getElementById('facts').textContent"):find("</title><script>", 1,
+        true))
+    local shown = browser:eval [=[[...document.querySelectorAll('.token')]
+        .map(b => b.textContent).join('|')]=]
+    for _, piece in ipairs { HOSTILE[2], HOSTILE[4], HOSTILE[8], HOSTILE[9], HOSTILE[13],
+        HOSTILE[15], "\\xff\\xfe", "\\x00\\x1b[31m",
         "U+202Eabc", "↵↵", "→" } do
         t.ok(shown:find(piece, 1, true), piece)
     end

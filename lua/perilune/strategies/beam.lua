@@ -12,24 +12,23 @@
 local core = require "perilune.core"
 local options = require "perilune.options"
 
-local function best_first(list, key)
-  local function better(a, b) return a[key] > b[key] or (a[key] == b[key] and a.order < b.order) end
-  table.sort(list, better)
+local function sort(list, key) -- best first
+  local function above(a, b) return a[key] > b[key] or a[key] == b[key] and a.order < b.order end
+  table.sort(list, above)
   return list
 end
 
 -- What may follow, best first. `taken` counts what groups before took here: each costs the penalty.
-local function candidates(live, logits, width, taken, penalty)
-  local grown, n_taken = {}, 0
-  for _ in pairs(taken) do n_taken = n_taken + 1 end
+local function candidates(live, logits, most, taken, penalty)
+  local grown = {}
   for _, b in ipairs(live) do
-    local ids, logprobs = logits[b.cache]:top(2 * width + n_taken)
+    local ids, logprobs = logits[b.cache]:top(most)
     for k, id in ipairs(ids) do
       local sum, cost = b.sum + logprobs[k], penalty * (taken[id] or 0)
       table.insert(grown, {from = b.cache, id = id, sum = sum, value = sum - cost, order = #grown})
     end
   end
-  return best_first(grown, "value")
+  return sort(grown, "value")
 end
 
 return function(model, given)
@@ -47,7 +46,7 @@ return function(model, given)
   local function finish(group, b)
     b.score, b.order = rank(b.sum, #b.cache - #root), #group.done
     table.insert(group.done, b)
-    best_first(group.done, "score")[width + 1] = nil
+    sort(group.done, "score")[width + 1] = nil
   end
   local function over(group, n) -- sums only fall: what the unfinished can still come to
     if #group.live == 0 or #group.done < width then return #group.live == 0 end
@@ -63,19 +62,19 @@ return function(model, given)
   end
 
   for n = 1, most do
-    local live, taken, logits = all("live"), {}, {}
+    local live, taken, logits = all("live"), {n = 0}, {}
     if #live == 0 then break end
     for i, b in ipairs(live) do live[i] = b.cache end
     for i, l in ipairs(core.logits(live)) do -- one step for all
       logits[live[i]] = own.sampler and own.sampler(l, live[i]) or l
     end
     for _, group in ipairs(groups) do
-      local grown = candidates(group.live, logits, width, taken, own.diversity)
+      local grown = candidates(group.live, logits, 2 * width + taken.n, taken, own.diversity)
       group.live = {}
       for place, b in ipairs(grown) do
         b.cache = b.from:extend(b.id) -- deferred: what loses or is finished never runs
         if n == most or ends(b.cache) then finish(group, b) else table.insert(group.live, b) end
-        taken[b.id] = (taken[b.id] or 0) + 1
+        taken[b.id], taken.n = (taken[b.id] or 0) + 1, taken.n + 1
         if #group.live == width or (n == most and place == width) then break end
       end
       if over(group, n) then group.live = {} end
@@ -92,7 +91,7 @@ return function(model, given)
     b.score, b.order, b.from = rank(b.sum, #b.cache - #root), i, nil
     b.tokens, b.text = b.cache:tokens(#root + 1), b.cache:text(#root + 1)
   end
-  local best = best_first(beams, "score")[1].cache
+  local best = sort(beams, "score")[1].cache
   out:push(best:tokens(told + 1), best)
   local tokens, cache, info = out:finish(best)
   info.beams = beams

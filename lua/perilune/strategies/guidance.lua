@@ -22,7 +22,9 @@ return function(model, given)
     core.raise("argument", "guidance: it is the sampler, and has a cache of its own beside it")
   end
   local root, without = options.begin(model, o), own.without
-  if #root == 0 then core.raise("argument", "guidance: nothing to continue from") end
+  if #root == 0 then
+    core.raise("argument", "guidance: nothing to continue from: the input and the cache are empty")
+  end
   if not (without and without.extend) then
     without = model:cache():extend(without or root:tokens(#root))
   end
