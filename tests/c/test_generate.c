@@ -75,6 +75,15 @@ static text_buffer spell(engine *g, const int32_t *ids, size_t n, bool start) {
     return b;
 }
 
+/* The tokens of a generation that only its length ends, and their text. */
+static text_buffer said_by(engine *g, const generate_options *o, int32_t *tokens) {
+    job *j = begin(g, o);
+    run(j);
+    memcpy(tokens, job_result(j).tokens, o->max_new_tokens * sizeof *tokens);
+    job_close(j);
+    return spell(g, tokens, o->max_new_tokens, false);
+}
+
 static void check_text(engine *g, const int32_t *ids, size_t n, bool start, const char *text,
                        size_t n_text) {
     text_buffer b = spell(g, ids, n, start);
@@ -187,11 +196,8 @@ TEST(a_stop_ends_the_text_before_it_and_the_cache_before_ends_with_the_text) {
         list[n - 1] = 265; /* a letter: there is text before */
         cache_node *prompt = tiny_cache(g, list, n), *cache, *before;
         generate_options o = options(prompt, NULL, 0, 30, round);
-        job *j = begin(g, &o);
-        run(j);
-        memcpy(plain, job_result(j).tokens, 30 * sizeof *plain);
-        text_buffer all = spell(g, plain, 30, false);
-        job_close(j);
+        text_buffer all = said_by(g, &o, plain);
+        job *j;
 
         gguf_string stops[3];
         for (size_t i = 0; i < n_stops; i++) {
@@ -772,11 +778,8 @@ TEST(behind_a_rewind_stops_span_the_cut_and_pieces_add_up) {
         pl_error e;
         cache_node *prompt = tiny_cache(g, list, 4), *cache, *cut;
         generate_options o = options(prompt, NULL, 0, 16, round);
-        job *j = begin(g, &o);
-        run(j);
-        memcpy(plain, job_result(j).tokens, 16 * sizeof *plain);
-        text_buffer all = spell(g, plain, 16, false);
-        job_close(j);
+        text_buffer all = said_by(g, &o, plain);
+        job *j;
         size_t keep = 1 + below(8), seen = keep + 1 + below(4);
         text_buffer stays = spell(g, plain, keep, false);
         /* What the draws say again spans the cut, from a byte of it on. */
