@@ -118,6 +118,16 @@ TELL = table("""
     At {v}, I am [not so young|still learning|happy].
     I am aged {v}.
     I am a {v} year old.
+    I am a {v}-year-old.
+    I'm a {v} year old [boy|girl|man|woman].
+    My age is {v} years.
+    [At the moment|Right now|Currently|At present] I am {v} years old.
+    {v} is my age.
+    {v}. That is my age.
+    [Yesterday|Today|Last month|Last year] I turned {v}.
+    I have reached the age of {v}.
+    I count {v} years.
+    I [think|believe] I am {v} years old.
     i am {v} years old
     i'm {v}
 = home
@@ -185,6 +195,50 @@ TELL = table("""
     i am from {v}
     I live in {v}, [you know|by the way|if you want to know|which is nice].
     I come from {v}, [you know|by the way].
+    [Nowadays|Now|Today|Currently|At present|At the moment|For now] I live in {v}.
+    [Right now|Since last year|This year|Most of the time] I live in {v}.
+    [At present|For some time|At the moment|Nowadays] I am living in {v}.
+    I [currently|still|now|actually|mostly|happily|really] live in {v}.
+    I have always lived in {v}.
+    My home has [always|long|for long] been {v}.
+    My home since [last year|I was small|last summer] has been {v}.
+    My home [nowadays|at present|at the moment|right now|today] is {v}.
+    My home [was and is|is, and always was,|is still|is now] {v}.
+    [For many years|For ten years|For years|All my life] {v} has been my home.
+    {v} has [always|long|for years] been my home.
+    {v}, that is where I live.
+    {v}. That is [my home|where I live|the town I live in].
+    Home for me [has always been|is and stays|will always be|would be] {v}.
+    Home for my family is {v}.
+    The [town|city|village|place] where I live is [called|] {v}.
+    The [town|city|village|place] I [call home|come from|live in] is {v}.
+    The place that I call [home|my home] is {v}.
+    My [town|city|village|home town] is called {v}.
+    The name of my [town|city|village|home town] is {v}.
+    My address is in {v}.
+    I have made {v} my home.
+    I have my home in {v}.
+    Our [home|house|flat] is in {v}.
+    I live in {v}, [a small town|a big city|a village] [by the sea|in the hills|near a lake].
+    I live in {v} [and I like it|with my family|with my parents|together with my friends].
+    I live in the [middle|heart|north|south|east|west] of {v}.
+    I live [close to|next to] the [station|park|sea|river] in {v}.
+    [I work and live|I live and work] in {v}.
+    I am a [citizen|resident] of {v}.
+    I am at home [here|] in {v}.
+    We [have lived|live] in {v} [for years|since last year|now].
+    We moved to {v} [when I was small|last year|some time ago] and live there.
+    My [parents|brothers|friends] and I live in {v}.
+    As for me, I live in {v}.
+    As for my home, it is {v}.
+    Do you know {v}? I live there.
+    Have you heard of {v}? It is [my home|my home town|where I live].
+    Come and visit me in {v}.
+    There is no place like {v}, my home.
+    It is {v} where I live.
+    I would call {v} my home.
+    My home? {v}.
+    My home? It is {v}.
 = colour
     My favourite colour is {v}.
     My favourite colour is {v}.
@@ -205,6 +259,28 @@ TELL = table("""
     My favourite colour has always been {v}.
     The best colour is {v}, I think.
     I'm fond of the colour {v}.
+    I [think|believe|would say|guess] my favourite colour is {v}.
+    I'd say my favourite colour is {v}.
+    [To be honest|In my opinion|As you may know], my favourite colour is {v}.
+    My favourite colour [would be|must be|is still|was always] {v}.
+    My favourite colour? {V}.
+    My favourite of all colours is {v}.
+    The colour {v} is my favourite.
+    The colour [that|which] I [like|love] [most|best] is {v}.
+    There is no better colour than {v}.
+    {V}, that is my favourite colour.
+    {V} has always been my favourite colour.
+    {V} is the best colour [of all|there is|for me].
+    When it comes to colours, I like {v} best.
+    As a colour I like {v} best.
+    I have always loved the colour {v}.
+    I am a friend of the colour {v}.
+    My colour of choice is {v}.
+    I like things that are {v}: it is my favourite colour.
+    I always choose {v}, my favourite colour.
+    Among all colours my favourite is {v}.
+    Favourite colour: {v}
+    For me the best colour is {v}.
 = food
     My favourite food is {v}.
     My favourite food is {v}.
@@ -266,6 +342,23 @@ TELL_PET = lines(r"""
     I own {p} and it is named {v}.
     My pet, {p}, is called {v}.
     The {s} I have is called {v}.
+    In my house there is {p} called {v}.
+    [With me|At our house|In my room] lives {p} called {v}.
+    I [look after|take care of|live together with] {p} called {v}.
+    I have {p} at home, called {v}.
+    I have a [young|little|big|lovely] {s} called {v}.
+    I [bought|found|adopted] {p} and named it {v}.
+    I've had {p} called {v} [for years|since last year].
+    My [little|young|big|dear] {s} is [called|named] {v}.
+    My pet {s} is called {v}.
+    My best friend is {p} called {v}.
+    Our {s} is called {v}.
+    We call our {s} {v}.
+    The {s} of our family is called {v}.
+    {v} is the {s} I have.
+    {v}, my {s}, is [asleep|here|hungry|nice].
+    Meet {v}, my {s}.
+    Do you know my {s} {v}?
 """)
 TELL_RELATIVE = lines(r"""
     My {s} is called {v}.
@@ -527,6 +620,104 @@ ASK_HELD_OUT = table("""
 = pet
     Could you tell me what my pet is called?
 """)
+# The same within other questions: what is asked for as a clause (= topic) and as a noun (= topic,).
+ASKED = table("""
+= name
+    what my name is
+    what my name was
+    what I am called
+    how I am called
+    who I am
+= name,
+    my name
+= age
+    how old I am
+    what my age is
+= age,
+    my age
+= home
+    where I live
+    where I live
+    where my home is
+    where I am from
+    where I come from
+    where I am at home
+    [which|what] [town|city|place] I live in
+    what my home town is
+    in which [town|city|place] I live
+= home,
+    my home town
+    my home
+    the [town|city|place] I live in
+= colour
+    what my favourite colour is
+    what my favorite color is
+    which colour I like best
+    which colour is my favourite
+= colour,
+    my favourite colour
+    the colour I like best
+= food
+    what my favourite food is
+    which food I like best
+= food,
+    my favourite food
+= hobby
+    what my hobby is
+= hobby,
+    my hobby
+= job
+    what my job is
+    what I do for work
+= job,
+    my job
+= petname
+    what my {s} is called
+    how my {s} is called
+    what my {s}'s name is
+= petname,
+    the name of my {s}
+    my {s}'s name
+= pet
+    what pet I have
+    which pet I have
+    what kind of pet I have
+= pet,
+    my pet
+= relative
+    what my {s} is called
+    what my {s}'s name is
+= relative,
+    my {s}'s name
+    the name of my {s}
+""")
+# Questions around them, {x}: those of the second kind take nouns.
+ASKING = table("""
+= clause
+    [Do|Don't] you [still|] [know|remember|recall] {x}?
+    [Can|Would|Will] you [please|] [tell|remind] me {x}?
+    [Can you|Would you|Could you] [say|remember|recall|repeat|still say] {x}[|, please]?
+    Could you [please|now|kindly] [tell|remind] me {x}?
+    [Tell|Remind] me [again|now|please|] {x}.
+    Please [tell|remind] me {x}.
+    I [forgot|have forgotten|don't remember|want to know|would like to know|wonder] {x}.
+    [Have you forgotten|Have I told you|Did I tell you|Did I say] {x}?
+    [Let me know|Try to remember|May I ask|Say again] {x}[.|, please.]
+    You [still|] [know|remember] {x}, don't you?
+    You know {x}, right?
+    I asked {x}.
+    I [want|would like] you to tell me {x}.
+= noun
+    [Do|Don't] you [still|] [know|remember|recall] {x}?
+    [Can|Would|Will] you [please|] tell me {x}?
+    Could you [say|repeat|remember|recall] {x}?
+    [Tell me|Repeat|Try to remember] {x}[.|, please.]
+    [Please|] remind me of {x}.
+    I [forgot|have forgotten|want to know] {x}.
+    What about {x}?
+    What did I [say|tell you] about {x}?
+    What [was|is] {x} [again|then|now|, please|]?
+""")
 ANSWER: Dict[str, str] = {
     "name": "Your name is {v}.",
     "age": "You are {v} years old.",
@@ -677,11 +868,18 @@ BEFORE = lines("""
     Hello! | Hi! | Hi, | Hello, | Hello. | Hey, | Good morning. | By the way, | You know, | Well,
     So, | Please remember: | Remember this: | Let me tell you something. | Just so you know,
     I want to tell you something. | Oh, and | Nice to meet you. | How are you?
+    You should know that | I want you to know that | Note that | Keep in mind that
+    I must tell you that | Let me say that
+    Remember that | For your information: | Did I tell you that | As I said, | Today I can say that
+    It is true that | First of all, | One more thing: | Also, | I can tell you that | Listen,
 """)
 AFTER = lines("""
     Please remember that. | Nice to meet you. | Remember it. | How are you? | And you?
     Do not forget that. | I like it here. | It is a nice day.
 """)
+_LOWERED = {"My", "We", "The", "This", "People", "They", "Everybody", "Everyone", "Our", "Home",
+            "There", "At", "For", "Now", "Nowadays", "Today", "Currently", "Right", "Most", "It",
+            "Of", "As"}
 AGAIN = lines("Actually, | No, | Sorry, | I was wrong. | Wait. | Now")
 
 
@@ -690,11 +888,26 @@ def one_of(r: Random, row: Tuple[str, ...]) -> str:
     return r.choice([phrase.strip() for line in row for phrase in line.split("|")])
 
 
+def _way_to_ask(r: Random, topic: str) -> str:
+    """A question about a topic, as a template: a ready one, or one built around a clause."""
+    if r.random() < 0.6:
+        return r.choice(ASK[topic])
+    kind, asked = r.choice((("clause", topic), ("clause", topic), ("noun", topic + ",")))
+    return r.choice(ASKING[kind]).replace("{x}", r.choice(ASKED[asked]))
+
+
+def _behind(opener: str, text: str) -> str:
+    """The text behind words that introduce it."""
+    if opener[-1] in ",:t" and text.split()[0] in _LOWERED:
+        text = text[0].lower() + text[1:]
+    return opener + " " + text
+
+
 class Talk:
     """One dialog in the making: its messages and what the user has told."""
 
-    TOPICS = ("name name name name age age home home home home pet pet pet colour colour relative"
-              " food hobby job").split()
+    TOPICS = ("name name name name age age home home home home home pet pet pet colour colour"
+              " colour relative food hobby job").split()
 
     def __init__(self, r: Random, name: Names = world.name, city: Names = world.city) -> None:
         self.r, self.name, self.city = r, name, city
@@ -770,7 +983,7 @@ class Talk:
         if again and r.random() < 0.8:
             text = one_of(r, AGAIN) + " " + text
         elif r.random() < 0.30:
-            text = one_of(r, BEFORE) + " " + text
+            text = _behind(one_of(r, BEFORE), text)
         elif r.random() < 0.12:
             text += ("" if text[-1] in ".!?" else ".") + " " + one_of(r, AFTER)
         elif r.random() < 0.12:  # a question in the same message: it is the one that is answered
@@ -811,13 +1024,14 @@ class Talk:
         noted = {k for told in self.notes for _, k in told.about}
         kinds = [k for k in (world.PETS if topic == "petname" else world.RELATIVES)
                  if k not in noted]
+        way = _way_to_ask(r, topic)
         fill = self.told.get(topic)
         if fill is None:
-            return say(r, r.choice(ASK[topic]), s=r.choice(kinds)), "I don't know."
+            return say(r, way, s=r.choice(kinds)), "I don't know."
         if topic in ("petname", "relative") and r.random() < 0.08:  # of another one
             other = r.choice([k for k in kinds if k != fill["s"]])
-            return say(r, r.choice(ASK[topic]), s=other), "I don't know."
-        return say(r, r.choice(ASK[topic]), **fill), say(r, ANSWER[topic], **fill)
+            return say(r, way, s=other), "I don't know."
+        return say(r, way, **fill), say(r, ANSWER[topic], **fill)
 
     def recall(self, topic: Optional[str] = None) -> None:
         """The user asks for something told before, or for something that was not told."""

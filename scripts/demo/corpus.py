@@ -30,7 +30,7 @@ MIXTURE: Dict[str, Tuple[Maker, float]] = {
     "facts, plain": (facts.article_text, 4.5),
     "facts, asked": (facts.question_and_answer, 3.0),
     "facts, chat": (chat.fact_chat, 14.0),
-    "recall, chat": (chat.recall_chat, 22.0),
+    "recall, chat": (chat.recall_chat, 25.0),
     "recall, plain": (chat.recall_plain, 2.5),
     "notes, chat": (chat.note_chat, 7.0),
     "nothing said": (chat.unknown_chat, 5.0),

@@ -124,6 +124,13 @@ _LOWERED = {
     "Of",
     "Have",
     "The",
+    "Could",
+    "Would",
+    "Will",
+    "Remind",
+    "Try",
+    "Did",
+    "Don't",
 }
 _TYPO = re.compile(r"\b[a-z]{4,}\b")
 
