@@ -63,6 +63,7 @@ else ifneq ($(findstring x86_64,$(TARGET)),)
 ISA_avx2   := -mavx2 -mfma -mf16c -O3 $(if $(SANITIZE),-g1)
 ISA_avxvnni := $(ISA_avx2) -mavxvnni
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mfma -mf16c -mprefer-vector-width=512 -O3 $(if $(SANITIZE),-g1)
+ISA_amx    := $(ISA_avx512) -mamx-tile -mamx-int8
 endif
 
 CORE  := $(sort $(wildcard runtime/base/*.c runtime/gguf/*.c runtime/text/*.c runtime/math/*.c \

@@ -10,7 +10,7 @@ require "perilune.sink"
 
 ---@class perilune
 ---@field version string
----@field isa string what the kernels use here: "avx512", "avxvnni", "avx2", "neon", "scalar"
+---@field isa string what the kernels use here: "amx", "avx512", "avxvnni", "avx2", "neon", "scalar"
 local M = { version = core.version, isa = core.isa }
 
 --- Loads a GGUF file; "demo" is the bundled model.

@@ -9,6 +9,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 /* __builtin_cpu_supports looks at XCR0 as well, so that AVX which the system does not save counts
  * as absent; clang's does not know f16c, whose registers are AVX's. */
@@ -29,6 +31,18 @@ static bool has_avx512(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+
+/* The tiles' registers are large, and Linux saves those of a process that has asked for them
+ * (Documentation/arch/x86/xstate.rst). Once it has, its signal frames are larger by 8 KiB. */
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#define XFEATURE_XTILEDATA 18
+static bool has_amx(void) {
+    unsigned a, b, c, d;
+    const unsigned tile = 1u << 24, int8 = 1u << 25;
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    return (d & tile) && (d & int8) &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 
@@ -47,6 +61,7 @@ static const struct {
     bool (*runs_here)(void);
 } tables[] = {
 #if defined(__x86_64__)
+    {&kernels_amx, has_amx},
     {&kernels_avx512, has_avx512},
     {&kernels_avxvnni, has_avxvnni},
     {&kernels_avx2, has_avx2},

@@ -112,7 +112,7 @@ typedef struct {
 
 typedef struct kernels kernels;
 struct kernels {
-    const char *name; /* "scalar", "avx2", "avxvnni", "avx512", "neon" */
+    const char *name; /* "scalar", "avx2", "avxvnni", "avx512", "amx", "neon" */
 
     /* Whether matmul reads packed matrices; the scalar table reads them as the file has them. */
     bool packs;

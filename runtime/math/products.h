@@ -170,34 +170,49 @@ INLINE void dot_pieces(weight_type type, size_t n_g, vb sum[TILE_VECTORS], int32
     }
 }
 
+INLINE bool has_minima(weight_type type) {
+    return type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K || type == TYPE_Q5_K;
+}
+
+/* What a row's activations say of a part: act_block's d, s and minus_half, in every lane. */
+typedef struct { vf d, s, minus_half[2]; } act_scales;
+
+INLINE act_scales act_scales_of(const act_block *x) {
+    return (act_scales){v_set1(x->d),
+                        v_set1(x->s),
+                        {v_set1((float)x->minus_half[0]), v_set1((float)x->minus_half[1])}};
+}
+
+/* A sum and what a part adds to it, whose whole sums are these: of all its inputs, or, where scales
+ * belong to groups of 16, of its first and second half. */
+INLINE vf add_whole(weight_type type, vb first, vb second, part_scales w, act_scales x, vf sum) {
+    if (!has_groups(type)) {
+        sum = v_fma(v_from_ints(first), v_mul(w.scale[0], x.d), sum);
+        return has_minima(type) ? v_fnma(w.min[0], x.s, sum) : sum;
+    }
+    vf both = v_fma(v_from_ints(second), w.scale[1], v_mul(v_from_ints(first), w.scale[0]));
+    if (type == TYPE_Q2_K) {
+        both = v_fma(w.min[0], x.minus_half[0], both);
+        both = v_fma(w.min[1], x.minus_half[1], both);
+    }
+    return v_fma(both, x.d, sum);
+}
+
 /* What a part adds to the r-th row's sums, of n_g vectors of outputs. */
 INLINE void add_part(weight_type type, size_t n_g, vb w[TILE_VECTORS][PIECES],
                      const part_scales s[TILE_VECTORS], const act_block *x,
                      vf sum[TILE_VECTORS][TILE_ROWS], size_t r) {
     vb first[TILE_VECTORS], second[TILE_VECTORS];
-    if (!has_groups(type)) {
-        bool minima = type == TYPE_Q4_1 || type == TYPE_Q5_1 || type == TYPE_Q4_K ||
-                      type == TYPE_Q5_K;
+    if (has_groups(type)) {
+        dot_pieces(type, n_g, first, x->minus_half[0], w, x->q, 0, PIECES / 2);
+        dot_pieces(type, n_g, second, x->minus_half[1], w, x->q, PIECES / 2, PIECES);
+    } else {
         dot_pieces(type, n_g, first, x->minus_sum, w, x->q, 0, PIECES);
-        UNROLL
-        for (size_t g = 0; g < n_g; g++) {
-            sum[g][r] = v_fma(v_from_ints(first[g]), v_mul(s[g].scale[0], v_set1(x->d)), sum[g][r]);
-            if (minima) sum[g][r] = v_fnma(s[g].min[0], v_set1(x->s), sum[g][r]);
-        }
-        return;
     }
-    dot_pieces(type, n_g, first, x->minus_half[0], w, x->q, 0, PIECES / 2);
-    dot_pieces(type, n_g, second, x->minus_half[1], w, x->q, PIECES / 2, PIECES);
     UNROLL
-    for (size_t g = 0; g < n_g; g++) {
-        vf both = v_fma(v_from_ints(second[g]), s[g].scale[1],
-                        v_mul(v_from_ints(first[g]), s[g].scale[0]));
-        if (type == TYPE_Q2_K) {
-            both = v_fma(s[g].min[0], v_set1((float)x->minus_half[0]), both);
-            both = v_fma(s[g].min[1], v_set1((float)x->minus_half[1]), both);
-        }
-        sum[g][r] = v_fma(both, v_set1(x->d), sum[g][r]);
-    }
+    for (size_t g = 0; g < n_g; g++)
+        sum[g][r] = add_whole(type, first[g], has_groups(type) ? second[g] : first[g], s[g],
+                              act_scales_of(x), sum[g][r]);
 }
 
 /* One row needs the weights as fast as memory gives them: asks for n bytes, a little further on
@@ -448,40 +463,6 @@ INLINE void float_product_of(weight_type type, operands all, size_t group_bytes,
         if (step == 4) float_rows(type, 4, n_rows, t, stride);
         else if (step == FLOAT_GROUPS) float_rows(type, FLOAT_GROUPS, n_rows, t, stride);
         else float_rows(type, 1, n_rows, t, stride);
-    }
-}
-
-static void matmul(const matrix *w, size_t o_begin, size_t o_end, const void *x, size_t x_stride,
-                   size_t n_rows, float *y, size_t y_stride) {
-    size_t bytes = matrix_group_bytes(w), n_out = o_end - o_begin;
-    operands all = {
-        .w = w->packed + o_begin / PACKED_ROWS * bytes,
-        .x = x,
-        .y = y + o_begin,
-        .n_in = w->n_in,
-        .group_bytes = bytes,
-        .y_stride = y_stride,
-        .x_stride = matrix_act_kind(w->type) == ACT_F32 ? x_stride * sizeof(float)
-                                                        : act_q8_stride(w->n_in),
-    };
-    switch (w->type) { /* each case is compiled for its type */
-    case TYPE_F32: float_product_of(TYPE_F32, all, bytes, n_out, n_rows); break;
-    case TYPE_F16: float_product_of(TYPE_F16, all, bytes, n_out, n_rows); break;
-    case TYPE_BF16: float_product_of(TYPE_BF16, all, bytes, n_out, n_rows); break;
-    case TYPE_Q8_0: product_of(TYPE_Q8_0, all, n_out, n_rows); break;
-    case TYPE_Q4_0: product_of(TYPE_Q4_0, all, n_out, n_rows); break;
-    case TYPE_Q4_1: product_of(TYPE_Q4_1, all, n_out, n_rows); break;
-    case TYPE_Q5_0: product_of(TYPE_Q5_0, all, n_out, n_rows); break;
-    case TYPE_Q5_1: product_of(TYPE_Q5_1, all, n_out, n_rows); break;
-    case TYPE_Q2_K: product_of(TYPE_Q2_K, all, n_out, n_rows); break;
-    case TYPE_Q3_K: product_of(TYPE_Q3_K, all, n_out, n_rows); break;
-    case TYPE_Q4_K: product_of(TYPE_Q4_K, all, n_out, n_rows); break;
-    case TYPE_Q5_K: product_of(TYPE_Q5_K, all, n_out, n_rows); break;
-    case TYPE_Q6_K: product_of(TYPE_Q6_K, all, n_out, n_rows); break;
-    case TYPE_IQ4_NL: product_of(TYPE_IQ4_NL, all, n_out, n_rows); break;
-    case TYPE_IQ4_XS: product_of(TYPE_IQ4_XS, all, n_out, n_rows); break;
-    case TYPE_MXFP4: product_of(TYPE_MXFP4, all, n_out, n_rows); break;
-    default: assert(false); /* a matrix is only made of types that have a kernel */
     }
 }
 

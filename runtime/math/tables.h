@@ -12,6 +12,7 @@ extern const kernels kernels_scalar;
 extern const kernels kernels_avx2;
 extern const kernels kernels_avxvnni;
 extern const kernels kernels_avx512;
+extern const kernels kernels_amx;
 #elif defined(__aarch64__)
 extern const kernels kernels_neon;
 #endif

@@ -13,6 +13,7 @@
 #include "base/compiler.h"
 #include "base/mem.h"
 #include "base/team.h"
+#include "math/math.h"
 
 #define BYTES ((size_t)768 << 20)
 #define PASSES 7
@@ -95,6 +96,29 @@ SPIN("avx2", __m256i, _mm256_set1_epi8,
 SPIN("avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(x, y, sum[i]), spin_fma_256)
 #endif
 
+#if defined(__x86_64__)
+#define TILE_MACS (16 * 16 * 64) /* of one instruction on full tiles */
+
+__attribute__((target("amx-tile,amx-int8"))) static uint64_t spin_tiles(const uint8_t *p,
+                                                                        size_t n) {
+    (void)p, (void)n;
+    _Alignas(64) uint8_t full[64] = {1}; /* palette 1; bytes of a line from 16 on, lines from 48 */
+    for (size_t t = 0; t < 8; t++) full[16 + 2 * t] = 64, full[48 + t] = 16;
+    __asm__ volatile("" ::"r"(full) : "memory"); /* all of it is read */
+    _tile_loadconfig(full);
+    _tile_zero(6);
+    _tile_zero(7);
+    for (uint64_t k = 0; k < SPINS / 16; k++) { /* four sums, which do not wait for one another */
+        _tile_dpbssd(0, 6, 7);
+        _tile_dpbssd(1, 6, 7);
+        _tile_dpbssd(2, 6, 7);
+        _tile_dpbssd(3, 6, 7);
+    }
+    _tile_release();
+    return 0;
+}
+#endif
+
 static double seconds_of(team *t, pass *p) {
     double s[PASSES];
     for (size_t i = 0; i < PASSES; i++) {
@@ -125,6 +149,10 @@ limits measure_limits(size_t threads) {
         l.int8 = spins * (wide ? 64 : 32) / seconds_of(t, &p);
         p.work = wide ? spin_fma_512 : spin_fma_256;
         l.fp32 = spins * (wide ? 16 : 8) / seconds_of(t, &p);
+    }
+    if (kernels_named("amx")) { /* which has asked the system for the tiles */
+        p.work = spin_tiles;
+        l.tiles = (double)(SPINS / 16 * 4) * TILE_MACS * (double)threads / seconds_of(t, &p);
     }
 #endif
     team_close(t);

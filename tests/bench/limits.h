@@ -8,9 +8,10 @@
 typedef struct {
     size_t threads;
     double read;    /* bytes per second, from memory on large pages, all threads */
-    /* multiply-adds per second of the best integer instruction here; 0: none is known */
+    /* multiply-adds per second of the best integer instruction on vectors here; 0: none is known */
     double int8;
     double fp32;
+    double tiles;   /* of int8 tiles, which sum 64 inputs at once; 0: there are none */
 } limits;
 
 /* Medians of several passes, with so many threads. */

@@ -326,7 +326,7 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
     static const size_t float_sizes[] = {1, 7, 15, 16, 17, 33, 64, 100, 257};
     static const size_t block_sizes[] = {32, 64, 96, 160, 256};
     static const size_t super_sizes[] = {256, 512, 1280};
-    enum { ROWS = 17, OUT = 70 };
+    enum { ROWS = 47, OUT = 70 }; /* of every tile that a table has */
     EACH_TABLE (k)
         for (size_t t = 0; t < TYPES; t++) {
             size_t block = kind_at(t).block;
@@ -339,7 +339,7 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
             for (size_t s = 0; s < n_sizes; s++) {
                 product p = make_product(k, t, sizes[s], OUT, ROWS);
                 float *want = one_by_one(k, &p), *y = take(ROWS * OUT * sizeof *y);
-                for (size_t n = 1; n <= ROWS; n++) {
+                for (size_t n = 1; n <= ROWS; n += n < 17 ? 1 : 6) {
                     size_t first = random_below(ROWS - n + 1), a = random_below(6) * 16,
                            b = a + random_below(6) * 16;
                     if (a > OUT) a = OUT;
@@ -357,6 +357,23 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
                 free_product(&p);
             }
         }
+}
+
+/* Tiles compute the whole sums that vectors compute. */
+static void test_amx_and_avx512_have_the_same_products(void **unused) {
+    (void)unused;
+    enum { ROWS = 50, OUT = 250 };
+    const kernels *amx = kernels_named("amx"), *vectors = kernels_named("avx512");
+    for (size_t t = 0; amx && t < TYPES; t++) {
+        product p = make_product(amx, t, kind_at(t).block == 1 ? 100 : 768, OUT, ROWS);
+        float *want = take(ROWS * OUT * sizeof *want), *y = take(ROWS * OUT * sizeof *y);
+        multiply(vectors, &p, 0, OUT, 0, ROWS, want);
+        multiply(amx, &p, 0, OUT, 0, ROWS, y);
+        check_bits(amx, kind_at(t).name, y, want, ROWS * OUT);
+        free(want);
+        free(y);
+        free_product(&p);
+    }
 }
 
 static void test_matmul_of_more_rows_than_a_cache_holds_has_the_same_bits(void **unused) {
@@ -409,7 +426,7 @@ static void test_every_half_and_bfloat_weight_counts_as_what_it_is(void **unused
  * codes at one end or the other, with scales and minima at an end too, activations of +-127. */
 static void test_integers_at_the_ends_of_their_ranges_do_not_overflow(void **unused) {
     (void)unused;
-    enum { N = 256 };
+    enum { N = 256, ROWS = 24 };
     EACH_TABLE (k)
         for (unsigned ends = 0; ends < 32; ends++) {
             bool up = ends & 1, scale_up = ends & 2, alternating = ends & 4, x_up = ends & 8;
@@ -417,8 +434,8 @@ static void test_integers_at_the_ends_of_their_ranges_do_not_overflow(void **unu
             float x[N];
             for (size_t i = 0; i < N; i++) /* signs by 16, so that sums of 4 stay extreme */
                 x[i] = (x_up ? 127.0f : -127.0f) * (alternating && i / 16 % 3 == 0 ? -1.0f : 1.0f);
-            uint8_t *row = take_aligned(act_q8_stride(N));
-            k->quantize_q8(x, N, row);
+            uint8_t *rows = take_aligned(ROWS * act_q8_stride(N));
+            for (size_t r = 0; r < ROWS; r++) k->quantize_q8(x, N, rows + r * act_q8_stride(N));
             for (size_t c = 0; c < BLOCK_KINDS; c++) { /* d = m = 1: everything is exact */
                 const block_kind *kind = block_kinds + c;
                 block_parts parts = {.d = 0x3c00, .m = 0x3c00};
@@ -433,13 +450,14 @@ static void test_integers_at_the_ends_of_their_ranges_do_not_overflow(void **unu
                     block_pack(kind, &parts, blocks + b * kind->bytes);
                 double want = 0;
                 for (size_t i = 0; i < N; i++) want += (double)x[i] * block_weight(kind, &parts, 0);
-                float y;
+                float y[ROWS];
                 uint8_t *packed = pack(k, &w);
-                k->matmul(&w, 0, 1, row, 0, 1, &y, 1);
+                k->matmul(&w, 0, 1, rows, 0, ROWS, y, 1);
                 free(packed);
-                check_near(k, kind->name, ends, (double)y, want, 0);
+                for (size_t r = 0; r < ROWS; r++)
+                    check_near(k, kind->name, ends, (double)y[r], want, 0);
             }
-            free(row);
+            free(rows);
         }
 }
 
@@ -461,22 +479,23 @@ static void test_supported_types_are_those_tested_here_and_can_be_converted(void
 
 static void test_a_row_that_is_not_finite_spoils_only_itself(void **unused) {
     (void)unused;
+    enum { ROWS = 26, OUT = 5 };
     EACH_TABLE (k)
         for (size_t t = 0; t < TYPES; t++) {
             size_t n_in = kind_at(t).block == 256 ? 256 : 96;
-            product p = make_product(k, t, n_in, 5, 6);
-            float *want = one_by_one(k, &p), y[6 * 5];
+            product p = make_product(k, t, n_in, OUT, ROWS);
+            float *want = one_by_one(k, &p), y[ROWS * OUT];
             p.x[2 * p.x_stride + 70] = NAN;
             p.x[4 * p.x_stride + 3] = INFINITY;
             p.x[4 * p.x_stride + 4] = -INFINITY;
-            for (size_t r = 0; p.rows && r < 6; r++)
+            for (size_t r = 0; p.rows && r < ROWS; r++)
                 k->quantize_q8(p.x + r * p.x_stride, n_in, p.rows + r * act_q8_stride(n_in));
-            multiply(k, &p, 0, 5, 0, 6, y);
-            for (size_t r = 0; r < 6; r++)
-                for (size_t o = 0; o < 5; o++) {
-                    if (r == 2) assert_true(isnan(y[r * 5 + o]));
-                    else if (r == 4) assert_true(!isfinite(y[r * 5 + o]));
-                    else assert_memory_equal(y + r * 5 + o, want + r * 5 + o, sizeof *y);
+            multiply(k, &p, 0, OUT, 0, ROWS, y);
+            for (size_t r = 0; r < ROWS; r++)
+                for (size_t o = 0; o < OUT; o++) {
+                    if (r == 2) assert_true(isnan(y[r * OUT + o]));
+                    else if (r == 4) assert_true(!isfinite(y[r * OUT + o]));
+                    else assert_memory_equal(y + r * OUT + o, want + r * OUT + o, sizeof *y);
                 }
             free(want);
             free_product(&p);
@@ -1228,6 +1247,7 @@ int main(void) {
         cmocka_unit_test(test_quantization_rounds_to_even_and_defines_what_is_not_finite),
         cmocka_unit_test(test_quantized_activations_have_the_same_bits_in_every_table),
         cmocka_unit_test(test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles),
+        cmocka_unit_test(test_amx_and_avx512_have_the_same_products),
         cmocka_unit_test(test_matmul_of_more_rows_than_a_cache_holds_has_the_same_bits),
         cmocka_unit_test(test_every_half_and_bfloat_weight_counts_as_what_it_is),
         cmocka_unit_test(test_integers_at_the_ends_of_their_ranges_do_not_overflow),
