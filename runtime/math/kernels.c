@@ -33,7 +33,8 @@ static bool has_avx512(void) {
 }
 
 /* The tiles' registers are large, and Linux saves those of a process that has asked for them
- * (Documentation/arch/x86/xstate.rst). Once it has, its signal frames are larger by 8 KiB. */
+ * (Documentation/arch/x86/xstate.rst). From then on its signal frames are larger by 8 KiB, for
+ * which stacks of signal handlers must have room: where one has not, the system says no. */
 #define ARCH_REQ_XCOMP_PERM 0x1023
 #define XFEATURE_XTILEDATA 18
 static bool has_amx(void) {
@@ -80,9 +81,9 @@ const kernels *kernels_at(size_t i) {
 }
 
 const kernels *kernels_named(const char *name) {
-    const kernels *k;
-    for (size_t i = 0; (k = kernels_at(i)) != NULL; i++)
-        if (strcmp(k->name, name) == 0) return k;
+    for (size_t t = 0; t < N_TABLES; t++)
+        if (strcmp(tables[t].table->name, name) == 0)
+            return tables[t].runs_here() ? tables[t].table : NULL;
     return NULL;
 }
 

@@ -14,7 +14,7 @@
 
 #define AMX_ROWS 16         /* of a tile */
 #define AMX_LEAST 24        /* with fewer rows the vectors of products.h are faster */
-#define AMX_PARTS 8         /* of a chunk: 256 inputs */
+#define AMX_PARTS 8         /* of a chunk: 256 inputs, a block of most formats */
 #define AMX_GROUPS 12       /* of a bunch */
 
 /* A group's chunk. */
@@ -25,31 +25,29 @@ typedef struct {
 
 /* What activations say beside their int8 (act_block), of a tile's rows and a chunk. */
 typedef struct {
-    float d[AMX_ROWS][AMX_PARTS], s[AMX_ROWS][AMX_PARTS], minus_half[2][AMX_ROWS][AMX_PARTS];
+    _Alignas(64) float d[AMX_ROWS][AMX_PARTS], s[AMX_ROWS][AMX_PARTS], minus_half[2][AMX_ROWS][AMX_PARTS];
 } amx_acts;
 
-/* n parts' field at an offset of act_block. */
-INLINE __m512i amx_field(const act_block *b, size_t offset, size_t n) {
-    const __m512i at = _mm512_mullo_epi32(
-        _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15),
-        _mm512_set1_epi32(sizeof *b));
-    return _mm512_mask_i32gather_epi32(_mm512_setzero_si512(), first_lanes(n), at,
-                                       (const uint8_t *)b + offset, 1);
+/* The field at an offset of n act_blocks, up to AMX_PARTS. */
+INLINE __m256i amx_field(const act_block *b, size_t offset, size_t n) {
+    const __m256i at = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                                          _mm256_set1_epi32(sizeof *b));
+    return _mm256_mmask_i32gather_epi32(_mm256_setzero_si256(), (__mmask8)first_lanes(n), at,
+                                        (const uint8_t *)b + offset, 1);
 }
 
 INLINE void amx_gather(weight_type type, const uint8_t *x, size_t x_stride, size_t n_rows,
                        size_t n_parts, amx_acts *out) {
     for (size_t r = 0; r < n_rows; r++, x += x_stride) {
         const act_block *b = (const act_block *)(const void *)x;
-        const __mmask16 all = first_lanes(AMX_PARTS);
-        _mm512_mask_storeu_epi32(out->d[r], all, amx_field(b, offsetof(act_block, d), n_parts));
+        _mm256_store_si256((void *)out->d[r], amx_field(b, offsetof(act_block, d), n_parts));
         if (has_minima(type))
-            _mm512_mask_storeu_epi32(out->s[r], all, amx_field(b, offsetof(act_block, s), n_parts));
+            _mm256_store_si256((void *)out->s[r], amx_field(b, offsetof(act_block, s), n_parts));
         if (type != TYPE_Q2_K) continue;
-        __m512i both = amx_field(b, offsetof(act_block, minus_half), n_parts);
-        for (size_t h = 0; h < 2; h++, both = _mm512_srli_epi32(both, 16)) {
-            __m512i half = _mm512_srai_epi32(_mm512_slli_epi32(both, 16), 16);
-            _mm512_mask_storeu_ps(out->minus_half[h][r], all, _mm512_cvtepi32_ps(half));
+        __m256i both = amx_field(b, offsetof(act_block, minus_half), n_parts);
+        for (size_t h = 0; h < 2; h++, both = _mm256_srli_epi32(both, 16)) {
+            __m256i half = _mm256_srai_epi32(_mm256_slli_epi32(both, 16), 16);
+            _mm256_store_ps(out->minus_half[h][r], _mm256_cvtepi32_ps(half));
         }
     }
 }
