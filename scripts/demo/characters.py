@@ -60,6 +60,14 @@ CHARACTER_ASK = table("""
     Please introduce yourself.
     Who am I talking to?
     Tell me about yourself.
+    [Hello|Hi|Stranger|Friend|Sorry], who are you?
+    Who do we have here?
+    Who stands [there|here|before me]?
+    With whom do I [speak|talk]?
+    I don't know you. Who are you?
+    Who [could|can] you be?
+    [Would you|Can you] tell me who you are?
+    What [sort|kind] of person are you?
 = name
     What is your name?
     What is your name?

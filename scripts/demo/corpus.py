@@ -37,7 +37,7 @@ MIXTURE: Dict[str, Tuple[Maker, float]] = {
     "others and echo": (chat.friend_chat, 4.0),
     "introductions": (plain.introduction, 1.2),
     "reading": (plain.reading, 3.5),
-    "characters": (characters.character_chat, 8.0),
+    "characters": (characters.character_chat, 9.0),
     "extraction, chat": (extract.extraction_chat, 8.0),
     "extraction, plain": (extract.extraction_plain, 2.5),
     "sums": (plain.sums, 0.8),
