@@ -1,7 +1,8 @@
 /* simd.h: a thin face over one instruction set's vectors, so that every kernel is written once
- * (kernels_impl.h, products.h). The including file defines SIMD_AVX512, SIMD_AVX2 (with SIMD_VNNI
- * where AVX-VNNI is there) or SIMD_NEON and is compiled with that set's flags; another set is one
- * more section with the same names.
+ * (kernels_impl.h and what it includes). The including file defines SIMD_AVX512 (with SIMD_AMX
+ * where its tiles are there, for matmul.h), SIMD_AVX2 (with SIMD_VNNI where AVX-VNNI is there) or
+ * SIMD_NEON and is compiled with that set's flags; another set is one more section with the same
+ * names.
  *
  *   VL                    floats per vector; it divides PACKED_ROWS, and 2 VL divides KV_TILE
  *   vf, vb, vm            a vector of floats; of bytes or whole numbers; a lane mask
