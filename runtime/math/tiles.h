@@ -6,7 +6,8 @@
  * after the other, so that the results have the same bits.
  *
  * Weights are unpacked to int8 once for all rows: a bunch of groups, cut to a chunk of their inputs
- * that stays in the first-level cache while the rows pass by. Between chunks, sums wait in y. */
+ * that stays in the second-level cache while the rows pass by. Between chunks, sums wait in y. All
+ * of it lies on the stack: about 110 KiB. */
 #ifndef PERILUNE_MATH_TILES_H
 #define PERILUNE_MATH_TILES_H
 
@@ -14,18 +15,20 @@
 
 #define AMX_ROWS 16         /* of a tile */
 #define AMX_LEAST 24        /* with fewer rows the vectors of products.h are faster */
-#define AMX_PARTS 8         /* of a chunk: 256 inputs, a block of most formats */
+#define AMX_PARTS 8         /* of a chunk: 256 inputs, the largest block, as many lanes as a gather */
 #define AMX_GROUPS 12       /* of a bunch */
+_Static_assert(AMX_PARTS == 8 && AMX_PARTS % PARTS == 0, "whole blocks, and amx_field's lanes");
 
 /* A group's chunk. */
 typedef struct {
-    uint8_t codes[AMX_PARTS][PIECES][PACKED_LINE]; /* signed */
+    _Alignas(64) uint8_t codes[AMX_PARTS][PIECES][PACKED_LINE]; /* signed */
     float scale[AMX_PARTS][2][PACKED_ROWS], min[AMX_PARTS][2][PACKED_ROWS];
 } amx_group;
 
 /* What activations say beside their int8 (act_block), of a tile's rows and a chunk. */
 typedef struct {
-    _Alignas(64) float d[AMX_ROWS][AMX_PARTS], s[AMX_ROWS][AMX_PARTS], minus_half[2][AMX_ROWS][AMX_PARTS];
+    _Alignas(64) float d[AMX_ROWS][AMX_PARTS], s[AMX_ROWS][AMX_PARTS];
+    float minus_half[2][AMX_ROWS][AMX_PARTS];
 } amx_acts;
 
 /* The field at an offset of n act_blocks, up to AMX_PARTS. */

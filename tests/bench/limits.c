@@ -94,9 +94,7 @@ SPIN("avx2", __m256i, _mm256_set1_epi8,
      _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), _mm256_set1_epi16(1))),
      spin_maddubs)
 SPIN("avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps(x, y, sum[i]), spin_fma_256)
-#endif
 
-#if defined(__x86_64__)
 #define TILE_MACS (16 * 16 * 64) /* of one instruction on full tiles */
 
 __attribute__((target("amx-tile,amx-int8"))) static uint64_t spin_tiles(const uint8_t *p,

@@ -8,7 +8,7 @@
  * bandwidth. Prefill of 512 tokens: the multiply-adds of the weight matrices over the time, against
  * the peak of int8 or float multiply-adds. Behind 4,000 tokens: the time of a token there, and of a
  * token of a prefill of 4,000, as multiples of those at the beginning. The peak of int8 is that of
- * vectors, with AMX too: its tiles are faster, but not with a scale for every 32 inputs. */
+ * vectors; where there are tiles, theirs is printed beside it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

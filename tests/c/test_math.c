@@ -326,7 +326,7 @@ static void test_matmul_is_near_double_and_its_bits_do_not_depend_on_tiles(void 
     static const size_t float_sizes[] = {1, 7, 15, 16, 17, 33, 64, 100, 257};
     static const size_t block_sizes[] = {32, 64, 96, 160, 256};
     static const size_t super_sizes[] = {256, 512, 1280};
-    enum { ROWS = 47, OUT = 70 }; /* of every tile that a table has */
+    enum { ROWS = 47, OUT = 70 }; /* 16 + 16 + 8 + 4 + 2 + 1: every tile of every table */
     EACH_TABLE (k)
         for (size_t t = 0; t < TYPES; t++) {
             size_t block = kind_at(t).block;
@@ -364,7 +364,8 @@ static void test_amx_and_avx512_have_the_same_products(void **unused) {
     (void)unused;
     enum { ROWS = 50, OUT = 250 };
     const kernels *amx = kernels_named("amx"), *vectors = kernels_named("avx512");
-    for (size_t t = 0; amx && t < TYPES; t++) {
+    if (!amx) skip();
+    for (size_t t = 0; t < TYPES; t++) {
         product p = make_product(amx, t, kind_at(t).block == 1 ? 100 : 768, OUT, ROWS);
         float *want = take(ROWS * OUT * sizeof *want), *y = take(ROWS * OUT * sizeof *y);
         multiply(vectors, &p, 0, OUT, 0, ROWS, want);
