@@ -15,7 +15,7 @@
 
 #define AMX_ROWS 16         /* of a tile */
 #define AMX_LEAST 24        /* with fewer rows the vectors of products.h are faster */
-#define AMX_PARTS 8         /* of a chunk: 256 inputs, the largest block, as many lanes as a gather */
+#define AMX_PARTS 8         /* of a chunk: the largest block, and a gather */
 #define AMX_GROUPS 12       /* of a bunch */
 _Static_assert(AMX_PARTS == 8 && AMX_PARTS % PARTS == 0, "whole blocks, and amx_field's lanes");
 

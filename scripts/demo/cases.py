@@ -14,10 +14,10 @@ from random import Random
 from typing import Dict, List, Tuple, Union
 
 import characters
-import chat
 import corpus
 import extract
 import facts
+import wordings
 import world
 from phrase import lines, say
 
@@ -68,19 +68,19 @@ def capital_cases() -> List[Case]:
 def recall_cases(r: Random, topic: str, count: int) -> List[Case]:
     """Something told, two other turns, and the question."""
     cases: List[Case] = []
-    told = chat.TELL_PET if topic == "pet" else chat.TELL[topic]
+    told = wordings.TELL_PET if topic == "pet" else wordings.TELL[topic]
     for _ in range(count):
         kind = r.choice(world.PETS)
         value = {"name": world.test_name(r), "age": str(r.randint(5, 99)),
                  "home": world.test_city(r), "colour": r.choice(world.COLOURS),
                  "pet": world.test_name(r)}[topic]
         fill = dict(v=value, V=world.capitalised(value), s=kind, p=world.article(kind))
-        tell = say(r, _way(r, told, chat.TELL_HELD_OUT[topic]), **fill)
+        tell = say(r, _way(r, told, wordings.TELL_HELD_OUT[topic]), **fill)
         asked = "petname" if topic == "pet" and r.random() < 0.5 else topic
-        ways = chat.ASK["petname"] if asked == "petname" else chat.ASK_HELD_OUT[topic]
-        ask = say(r, _way(r, chat.ASK[asked], ways), **fill)
+        ways = wordings.ASK["petname"] if asked == "petname" else wordings.ASK_HELD_OUT[topic]
+        ask = say(r, _way(r, wordings.ASK[asked], ways), **fill)
         cases.append(dict(kind=f"recall of {topic}", turns=[tell, *r.sample(FILLERS, 2), ask],
-                          expect=say(r, chat.ANSWER[asked], **fill)))
+                          expect=say(r, wordings.ANSWER[asked], **fill)))
     return cases
 
 
@@ -89,7 +89,7 @@ def unsaid_cases(r: Random, count: int) -> List[Case]:
     cases: List[Case] = []
     for i in range(count):
         topic = r.choice(("name", "age", "home", "colour", "pet"))
-        turns = r.sample(FILLERS, i % 2) + [r.choice(chat.ASK[topic])]
+        turns = r.sample(FILLERS, i % 2) + [r.choice(wordings.ASK[topic])]
         cases.append(dict(kind="nothing was said", turns=turns, expect="I don't know."))
     return cases
 
@@ -139,7 +139,8 @@ def _patterns() -> List[str]:
     """The held-out phrasings as regular expressions."""
     phrasings = [*facts.CAPITAL_HELD_OUT, *characters.CHARACTER_HELD_OUT,
                  *extract.PERSON_HELD_OUT]
-    for held_out in (chat.TELL_HELD_OUT, chat.ASK_HELD_OUT, characters.CHARACTER_ASK_HELD_OUT):
+    for held_out in (wordings.TELL_HELD_OUT, wordings.ASK_HELD_OUT,
+                     characters.CHARACTER_ASK_HELD_OUT):
         phrasings += [way for ways in held_out.values() for way in ways]
     return [re.sub(r"\\\{\w\\\}", "[^.?!\n]{1,40}", re.escape(way)) for way in phrasings]
 

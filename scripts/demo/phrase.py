@@ -6,7 +6,7 @@ allowed, and `{key}` is filled in from the keyword arguments after the choices w
 
 import re
 from random import Random
-from typing import Dict, List, Tuple
+from typing import Dict, FrozenSet, List, Tuple
 
 Table = Dict[str, Tuple[str, ...]]
 
@@ -105,44 +105,30 @@ _CLOSERS = (
     " It is important.",
     " Answer in one sentence.",
 )
-_LOWERED = {
-    "What",
-    "What's",
-    "Which",
-    "Where",
-    "Who",
-    "How",
-    "Do",
-    "Can",
-    "Tell",
-    "Is",
-    "Are",
-    "When",
-    "Name",
-    "Give",
-    "In",
-    "Of",
-    "Have",
-    "The",
-    "Could",
-    "Would",
-    "Will",
-    "Remind",
-    "Try",
-    "Did",
-    "Don't",
-}
+# Words that lose their capital behind others: of questions, and of what is told.
+_ASKING = frozenset("""
+    What What's Which Where Who How Do Can Tell Is Are When Name Give In Of Have The Could
+    Would Will Remind Try Did Don't
+""".split())
+TELLING = frozenset("""
+    My We The This People They Everybody Everyone Our Home There At For Now Nowadays Today
+    Currently Right Most It Of As In
+""".split())
 _TYPO = re.compile(r"\b[a-z]{4,}\b")
+
+
+def behind(opener: str, text: str, lowered: FrozenSet[str]) -> str:
+    """The opener, which ends with a space, and the text; a sentence that goes on is not begun."""
+    if opener.endswith((", ", ": ", " that ", " and ")) and text.split(" ", 1)[0] in lowered:
+        text = text[0].lower() + text[1:]
+    return opener + text
 
 
 def wrapped(r: Random, question: str) -> str:
     """The question with something said before or after it, now and then with a slip of the keys."""
     roll = r.random()
     if roll < 0.10:
-        opener = r.choice(_OPENERS)
-        if opener[-2] in ",:" and question.split(" ", 1)[0] in _LOWERED:
-            question = question[0].lower() + question[1:]
-        question = opener + question
+        question = behind(r.choice(_OPENERS), question, _ASKING)
     elif roll < 0.13 and question[-1:] in "?.":
         question += r.choice(_CLOSERS)
     if r.random() < 0.02:
