@@ -92,6 +92,11 @@ size_t node_processed(const cache_node *n) {
     return done;
 }
 
+cache_node *node_owner(cache_node *n, size_t position) {
+    while (n->parent && position <= n->start) n = n->parent;
+    return n;
+}
+
 void node_tokens(const cache_node *n, size_t first, size_t count, int32_t *out) {
     size_t cut = first + count;
     assert(cut <= end_of(n));
@@ -175,12 +180,6 @@ static void settle(cache_node *n);
 
 size_t cache_store_interval(const cache_store *s) { return s->interval; }
 
-/* Whose states those after [0, position) of n are. */
-static cache_node *owner_of(const cache_node *n, size_t position) {
-    while (n->parent && position <= n->start) n = n->parent;
-    return (cache_node *)(uintptr_t)n;
-}
-
 size_t node_state_before(const cache_node *n, size_t position, kv_block **state) {
     for (const cache_node *p = n; p && position > 0; p = p->parent) {
         const snapshot *s = snapshots_before(&p->states, position);
@@ -255,7 +254,7 @@ bool cache_store_wants_state(cache_store *s) {
 }
 
 void node_keep_state(cache_node *n, size_t position, kv_block *state, bool again) {
-    cache_node *owner = owner_of(n, position);
+    cache_node *owner = node_owner(n, position);
     assert(position > owner->start && position <= owner->n_done);
     snapshots_put(&owner->states, &owner->store->pool, position, state);
     if (again) owner->again = position;

@@ -53,6 +53,8 @@ cache_store *node_store(const cache_node *n);
 size_t node_length(const cache_node *n);        /* tokens */
 size_t node_processed(const cache_node *n);     /* of them with keys and values: a prefix */
 void node_tokens(const cache_node *n, size_t first, size_t count, int32_t *out);
+/* The node that has the token before the position as its own: n or an ancestor. */
+cache_node *node_owner(cache_node *n, size_t position);
 size_t node_common_prefix(const cache_node *a, const cache_node *b);
 
 /* A generation's own node: like node_extend, but its one holder may append to it until it is
@@ -120,7 +122,9 @@ bool cache_store_wants_state(cache_store *s);
 kv_block *node_steal_state(cache_node *n, size_t position);
 
 /* The blocks that hold positions [0, length), claimed or processed; table has room for (length +
- * 31) / 32. */
+ * 31) / 32. Whoever holds node_owner(n, length) keeps them where they are until something is
+ * claimed or adopted; holding n is not enough: what n has from an ancestor may be merged into n's
+ * own blocks. */
 void node_blocks(const cache_node *n, size_t length, uint8_t **table);
 
 #endif

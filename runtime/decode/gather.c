@@ -23,10 +23,13 @@ pl_code gathering_open_sequence(gathering *g, cache_node *node, pl_error *e) {
     return PL_OK;
 }
 
+/* From here on the step holds whoever keeps the sequence's blocks where they are. */
 void gathering_close_sequence(gathering *g) {
-    if (open_sequence(g)->first_row < g->n_rows) return;
-    node_release(open_sequence(g)->node);
-    g->n_sequences--;
+    sequence *s = open_sequence(g);
+    cache_node *node = s->node;
+    if (s->first_row < g->n_rows) s->node = node_retain(node_owner(node, s->length));
+    else g->n_sequences--;
+    node_release(node);
 }
 
 static void add_rows(gathering *g, cache_node *node, size_t from, size_t to, bool store) {

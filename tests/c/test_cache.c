@@ -100,12 +100,39 @@ static void op_fork(world *w) {
     w->n++;
 }
 
+/* What a step reads of a handle, and where that lies. */
+typedef struct {
+    cache_node *owner;
+    size_t length;
+    uint8_t *table[CONTEXT / KV_TILE + 1];
+} reading;
+
+static void read_some(const value *v, reading *r) {
+    *r = (reading){.length = slots_below(node_processed(v->node) + 1)};
+    r->owner = node_retain(node_owner(v->node, r->length));
+    node_blocks(v->node, r->length, r->table);
+}
+
+static void check_reading(const value *v, const reading *r) {
+    reading now = *r;
+    node_blocks(r->owner, r->length, now.table);
+    assert_memory_equal(now.table, r->table, sizeof now.table);
+    node_blocks(v->node, r->length, now.table);
+    assert_memory_equal(now.table, r->table, sizeof now.table);
+}
+
+/* What a step reads of the others stays where it is. */
 static void op_release(world *w) {
+    static reading readings[HANDLES];
     size_t i = slots_below(w->n);
     if (w->n == 1) return;
-    if (w->v[i].growing) node_seal(w->v[i].node);
-    node_release(w->v[i].node);
+    value released = w->v[i];
     w->v[i] = w->v[--w->n];
+    for (size_t k = 0; k < w->n; k++) read_some(&w->v[k], &readings[k]);
+    if (released.growing) node_seal(released.node);
+    node_release(released.node);
+    for (size_t k = 0; k < w->n; k++) check_reading(&w->v[k], &readings[k]);
+    for (size_t k = 0; k < w->n; k++) node_release(readings[k].owner);
 }
 
 static void op_append(world *w) {
