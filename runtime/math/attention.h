@@ -1,7 +1,8 @@
 /* attention.h: keys and values into the cache's blocks, and attention over those, written once over
  * simd.h. Online softmax by tiles of KV_TILE positions: a lane is a position for the scores, a
  * dimension for the values. A query's sums take tiles in the order of positions, and spans of
- * KV_SPAN join left to right, whatever rows and sequences are attended to beside it. */
+ * KV_SPAN join left to right, whatever rows and sequences are attended to beside it. Many queries
+ * share a tile's keys and values as floats. */
 #ifndef PERILUNE_MATH_ATTENTION_H
 #define PERILUNE_MATH_ATTENTION_H
 
@@ -93,7 +94,16 @@ typedef struct {
     float *max;     /* [n_rows * group]: the largest score of the span so far */
     float *records; /* [n_rows * group][record] */
     size_t record;
+    float *floats;  /* a tile's keys [d_k][KV_TILE] and values [KV_TILE][d_v], for many queries */
 } query_set;
+
+/* A tile of a key/value head: keys [d_k][KV_TILE], values [KV_TILE][d_v], the slots [begin, end) of
+ * it that are seen, and what ask_ahead is told. */
+typedef struct {
+    const uint8_t *keys, *values;
+    size_t begin, end;
+    uintptr_t ahead;
+} kv_view;
 
 INLINE float *record_of(const query_set *s, size_t i) { return s->records + i * s->record; }
 INLINE const float *query_of(const query_set *s, size_t i) {
@@ -108,12 +118,11 @@ INLINE void ask_ahead(const uint8_t *p, uintptr_t ahead) {
     if (ahead) __builtin_prefetch((const void *)((uintptr_t)p + ahead));
 }
 
-/* Scores of n queries from the i-th against a tile's keys [d_k][KV_TILE], all slots, written or
- * not: a lane is a slot, and nothing crosses lanes before `fold_scores` has dropped those that are
- * not seen. */
-INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, const uint8_t *keys,
-                       uintptr_t ahead) {
+/* Scores of n queries from the i-th against a tile's keys, all slots, written or not: a lane is a
+ * slot, and nothing crosses lanes before `fold_scores` has dropped those that are not seen. */
+INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, kv_view t) {
     const float *q[QUERIES];
+    const uint8_t *keys = t.keys;
     size_t d_k = s->a->d_k;
     const uint8_t *scales = keys + d_k * KV_TILE; /* of KV_Q8_0 */
     vf scale = v_set1(s->a->scale);
@@ -132,8 +141,8 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
             }
             for (; d < end; d++) {
                 size_t item = kv_type_bytes(type);
-                ask_ahead(keys + (d * KV_TILE + j) * item, ahead);
-                if (2 * VL * item > 64) ask_ahead(keys + (d * KV_TILE + j + VL) * item, ahead);
+                ask_ahead(keys + (d * KV_TILE + j) * item, t.ahead);
+                if (2 * VL * item > 64) ask_ahead(keys + (d * KV_TILE + j + VL) * item, t.ahead);
                 vf k0 = load_kv(type, keys, d * KV_TILE + j, VL);
                 vf k1 = load_kv(type, keys, d * KV_TILE + j + VL, VL);
                 if (type == KV_Q8_0) k0 = v_mul(k0, scale0), k1 = v_mul(k1, scale1);
@@ -154,11 +163,10 @@ INLINE void score_tile(kv_type type, const query_set *s, size_t i, size_t n, con
     }
 }
 
-/* Turns scores of slots [begin, end) of n queries from the i-th into weights exp(score - max) and
- * adds their sum; rescale: what the values gathered so far are to be multiplied by: exp(old max -
- * new max), exactly 1 if it stays. */
-INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, size_t end,
-                        float *rescale) {
+/* Turns scores of the slots that are seen, of n queries from the i-th, into weights exp(score -
+ * max) and adds their sum; rescale: what the values gathered so far are to be multiplied by:
+ * exp(old max - new max), exactly 1 if it stays. */
+INLINE void fold_scores(const query_set *s, size_t i, size_t n, kv_view t, float *rescale) {
     enum { VECTORS = KV_TILE / VL };
     vf w[QUERIES][VECTORS], top[QUERIES];
     float max[QUERIES];
@@ -170,7 +178,7 @@ INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, si
         for (size_t j = 0; j < VECTORS; j++) {
             w[k][j] = v_load(p + j * VL);
             if (s->a->softcap > 0) w[k][j] = v_softcap(w[k][j], v_set1(s->a->softcap));
-            w[k][j] = v_select(v_lanes(j * VL, begin, end), w[k][j], v_set1(-INFINITY));
+            w[k][j] = v_select(v_lanes(j * VL, t.begin, t.end), w[k][j], v_set1(-INFINITY));
             top[k] = v_max(w[k][j], top[k]); /* passes over a NaN */
         }
     }
@@ -199,10 +207,10 @@ INLINE void fold_scores(const query_set *s, size_t i, size_t n, size_t begin, si
 /* Columns from d of the values, `vectors` vectors of which the last has n lanes: acc = acc *
  * rescale + sum_j p_j v_j, j in order over the slots that are seen. The columns are of one
  * group. */
-INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q,
-                          const uint8_t *values, size_t begin, size_t end, const float *rescale,
-                          size_t d, size_t vectors, size_t n, uintptr_t ahead) {
+INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q, kv_view t,
+                          const float *rescale, size_t d, size_t vectors, size_t n) {
     vf acc[QUERIES][2];
+    const uint8_t *values = t.values;
     float *record[QUERIES], scale[KV_TILE];
     if (type == KV_Q8_0) {
         const uint8_t *of_group = values + s->a->d_v * KV_TILE + 2 * (d / KV_GROUP * KV_TILE);
@@ -215,11 +223,11 @@ INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q
         for (size_t c = 0; c < vectors; c++)
             acc[k][c] = v_mul(v_load(record[k] + QUERY_VALUES + d + c * VL), v_set1(rescale[k]));
     }
-    for (size_t j = begin; j < end; j++) {
+    for (size_t j = t.begin; j < t.end; j++) {
         vf v[2];
-        ask_ahead(values + (j * s->a->d_v + d) * kv_type_bytes(type), ahead);
+        ask_ahead(values + (j * s->a->d_v + d) * kv_type_bytes(type), t.ahead);
         if (vectors * VL * kv_type_bytes(type) > 64)
-            ask_ahead(values + (j * s->a->d_v + d + VL) * kv_type_bytes(type), ahead);
+            ask_ahead(values + (j * s->a->d_v + d + VL) * kv_type_bytes(type), t.ahead);
         UNROLL
         for (size_t c = 0; c < vectors; c++) {
             v[c] = load_kv(type, values, j * s->a->d_v + d + c * VL, c + 1 < vectors ? VL : n);
@@ -240,34 +248,102 @@ INLINE void value_columns(kv_type type, const query_set *s, size_t i, size_t n_q
     }
 }
 
-/* n queries from the i-th, all of which see the slots [begin, end) of this tile. */
-INLINE void attend_queries(kv_type type, const query_set *s, size_t i, size_t n,
-                           const uint8_t *keys, const uint8_t *values, size_t begin, size_t end,
-                           uintptr_t ahead) {
-    float rescale[QUERIES];
+INLINE void gather_values(kv_type type, const query_set *s, size_t i, size_t n, kv_view t,
+                          const float *rescale) {
     size_t d = 0, d_v = s->a->d_v;
-    score_tile(type, s, i, n, keys, ahead);
-    fold_scores(s, i, n, begin, end, rescale);
-    for (; d + 2 * VL <= d_v; d += 2 * VL)
-        value_columns(type, s, i, n, values, begin, end, rescale, d, 2, VL, ahead);
-    for (; d + VL <= d_v; d += VL)
-        value_columns(type, s, i, n, values, begin, end, rescale, d, 1, VL, ahead);
-    if (d < d_v) value_columns(type, s, i, n, values, begin, end, rescale, d, 1, d_v - d, ahead);
+    for (; d + 2 * VL <= d_v; d += 2 * VL) value_columns(type, s, i, n, t, rescale, d, 2, VL);
+    for (; d + VL <= d_v; d += VL) value_columns(type, s, i, n, t, rescale, d, 1, VL);
+    if (d < d_v) value_columns(type, s, i, n, t, rescale, d, 1, d_v - d);
 }
+
+/* The same three of as many queries as queries_at_once says, compiled for each. */
+INLINE size_t queries_at_once(size_t left) {
+    return left >= QUERIES ? QUERIES : left >= QUERIES / 2 ? QUERIES / 2 : left > 0;
+}
+
+INLINE void score_some(kv_type type, const query_set *s, size_t i, size_t n, kv_view t) {
+    if (n == QUERIES) score_tile(type, s, i, QUERIES, t);
+    else if (n == QUERIES / 2) score_tile(type, s, i, QUERIES / 2, t);
+    else score_tile(type, s, i, 1, t);
+}
+
+INLINE void fold_some(const query_set *s, size_t i, size_t n, kv_view t, float *rescale) {
+    if (n == QUERIES) fold_scores(s, i, QUERIES, t, rescale);
+    else if (n == QUERIES / 2) fold_scores(s, i, QUERIES / 2, t, rescale);
+    else fold_scores(s, i, 1, t, rescale);
+}
+
+INLINE void gather_some(kv_type type, const query_set *s, size_t i, size_t n, kv_view t,
+                        const float *rescale) {
+    if (n == QUERIES) gather_values(type, s, i, QUERIES, t, rescale);
+    else if (n == QUERIES / 2) gather_values(type, s, i, QUERIES / 2, t, rescale);
+    else gather_values(type, s, i, 1, t, rescale);
+}
+
+/* Queries [i, i_end), all of which see the same slots. Folding is a long chain of operations that
+ * wait for one another: the next queries' scores are computed meanwhile, before the values are
+ * gathered. */
+INLINE void attend_queries(kv_type type, const query_set *s, size_t i, size_t i_end, kv_view t) {
+    float rescale[2][QUERIES];
+    size_t n = queries_at_once(i_end - i), next;
+    score_some(type, s, i, n, t);
+    fold_some(s, i, n, t, rescale[0]);
+    kv_view asked = t;
+    asked.ahead = 0;
+    for (size_t turn = 0; n > 0; turn ^= 1, i += n, n = next, t = asked) {
+        next = queries_at_once(i_end - i - n);
+        if (next > 0) score_some(type, s, i + n, next, asked);
+        gather_some(type, s, i, n, t, rescale[turn]);
+        if (next > 0) fold_some(s, i + n, next, t, rescale[turn ^ 1]);
+    }
+}
+
+INLINE void ask_for_bytes(const uint8_t *p, size_t bytes, uintptr_t ahead) {
+    for (size_t i = 0; ahead && i < bytes; i += 64) ask_ahead(p + i, ahead);
+}
+
+/* The tile as floats, exactly what score_tile and value_columns make of it. */
+INLINE kv_view unpack_tile(kv_type type, const query_set *s, kv_view t) {
+    size_t d_k = s->a->d_k, d_v = s->a->d_v;
+    float *keys = s->floats, *values = keys + d_k * KV_TILE;
+    ask_for_bytes(t.keys, kv_head_bytes(type, d_k), t.ahead);
+    for (size_t i = 0; i < d_k * KV_TILE; i += VL) {
+        vf k = load_kv(type, t.keys, i, VL);
+        if (type == KV_Q8_0) {
+            size_t at = i / KV_TILE / KV_GROUP * KV_TILE + i % KV_TILE;
+            k = v_mul(k, v_load_f16(t.keys + d_k * KV_TILE + 2 * at));
+        }
+        v_store(keys + i, k);
+    }
+    ask_for_bytes(t.values, kv_head_bytes(type, d_v), t.ahead);
+    for (size_t j = t.begin; j < t.end; j++) {
+        for (size_t d = 0; d < d_v; d += VL) {
+            size_t n = d_v - d < VL ? d_v - d : VL;
+            vf v = load_kv(type, t.values, j * d_v + d, n);
+            if (type == KV_Q8_0) {
+                float scale[VL];
+                size_t at = d / KV_GROUP * KV_TILE + j;
+                v_store(scale, v_load_f16(t.values + d_v * KV_TILE + 2 * (at / VL * VL)));
+                v = v_mul(v, v_set1(scale[at % VL]));
+            }
+            v_store_part(values + j * d_v + d, v, n);
+        }
+    }
+    return (kv_view){(const uint8_t *)keys, (const uint8_t *)values, t.begin, t.end, 0};
+}
+
+#define MANY_QUERIES (3 * QUERIES) /* for which unpacking a tile once pays */
 
 INLINE void attend_tile(kv_type type, const query_set *s, const uint8_t *block, size_t i,
                         size_t i_end, size_t begin, size_t end, uintptr_t ahead) {
-    size_t step;
-    const uint8_t *keys = block + s->a->k_offset + s->kv_head * kv_head_bytes(type, s->a->d_k);
-    const uint8_t *values = block + s->a->v_offset + s->kv_head * kv_head_bytes(type, s->a->d_v);
-    for (; i < i_end; i += step, ahead = 0) {
-        size_t left = i_end - i;
-        step = left >= QUERIES ? QUERIES : left >= QUERIES / 2 ? QUERIES / 2 : 1;
-        if (step == QUERIES) attend_queries(type, s, i, QUERIES, keys, values, begin, end, ahead);
-        else if (step == QUERIES / 2)
-            attend_queries(type, s, i, QUERIES / 2, keys, values, begin, end, ahead);
-        else attend_queries(type, s, i, 1, keys, values, begin, end, ahead);
-    }
+    kv_view t = {.keys = block + s->a->k_offset + s->kv_head * kv_head_bytes(type, s->a->d_k),
+                 .values = block + s->a->v_offset + s->kv_head * kv_head_bytes(type, s->a->d_v),
+                 .begin = begin,
+                 .end = end,
+                 .ahead = ahead};
+    if (type != KV_F32 && i_end - i >= MANY_QUERIES)
+        attend_queries(KV_F32, s, i, i_end, unpack_tile(type, s, t));
+    else attend_queries(type, s, i, i_end, t);
 }
 
 static void attend_tile_f32(const query_set *s, const uint8_t *block, size_t i, size_t i_end,
@@ -360,8 +436,9 @@ static query_set queries_of(const attention_shape *a, const attention_row *rows,
                        .kv_head = kv_head,
                        .group = group,
                        .rows = rows,
-                       .max = scratch,
-                       .records = (float *)scratch + query_maxima_floats(group),
+                       .floats = scratch,
+                       .max = (float *)scratch + tile_floats(a),
+                       .records = (float *)scratch + tile_floats(a) + query_maxima_floats(group),
                        .record = query_floats(a->d_v)};
 }
 

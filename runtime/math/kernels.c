@@ -153,13 +153,16 @@ size_t attention_part_floats(const attention_shape *a) {
 }
 
 size_t attention_scratch(const attention_shape *a) {
-    size_t values, floats, bytes;
+    size_t values, floats, bytes, tile;
     size_t queries = a->n_head / a->n_head_kv;
     if (!checked_round_up(a->d_v, 16, &values) || !checked_mul(values, 2, &floats) ||
         !checked_add(floats, QUERY_VALUES, &floats) ||
         !checked_mul(floats, sizeof(float), &bytes) ||
         !checked_mul(queries, ATTENTION_ROWS, &queries) || !checked_mul(bytes, queries, &bytes) ||
-        !checked_add(bytes, query_maxima_floats(a->n_head / a->n_head_kv) * sizeof(float), &bytes))
+        !checked_add(bytes, query_maxima_floats(a->n_head / a->n_head_kv) * sizeof(float),
+                     &bytes) ||
+        !checked_add(a->d_k, a->d_v, &tile) || !checked_mul(tile, KV_TILE * sizeof(float), &tile) ||
+        !checked_add(bytes, tile, &bytes))
         return SIZE_MAX; /* more than any allocator gives */
     return bytes;
 }

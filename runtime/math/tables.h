@@ -18,8 +18,9 @@ extern const kernels kernels_neon;
 #endif
 
 /* A query's record is floats: running maxima and sums, a tile's weights [KV_TILE], then the
- * span's and the total's weighted values [value_floats] each. Before all records lie the spans'
- * maxima of all queries, side by side: [ATTENTION_ROWS * group], up to whole vectors. */
+ * span's and the total's weighted values [value_floats] each. Before all records lie a tile's keys
+ * and values as floats, and the spans' maxima of all queries, side by side: [ATTENTION_ROWS *
+ * group], up to whole vectors. */
 enum {
     QUERY_TOTAL_MAX =
         0, /* largest score, and sum of exp(score - that), over the spans to the left */
@@ -29,6 +30,7 @@ enum {
     QUERY_WEIGHTS = 32,
     QUERY_VALUES = QUERY_WEIGHTS + KV_TILE
 };
+static inline size_t tile_floats(const attention_shape *a) { return KV_TILE * (a->d_k + a->d_v); }
 static inline size_t query_maxima_floats(size_t group) {
     return (ATTENTION_ROWS * group + 15) & ~(size_t)15;
 }
