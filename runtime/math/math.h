@@ -34,6 +34,9 @@ size_t matrix_group_bytes(const matrix *w);     /* of one group, packed */
 static inline size_t matrix_groups(const matrix *w) {
     return (w->n_out + PACKED_ROWS - 1) / PACKED_ROWS;
 }
+/* Outputs [begin, end) of w as a matrix of its own, in w's memory; begin is a multiple of
+ * PACKED_ROWS. */
+matrix matrix_outputs(const matrix *w, size_t begin, size_t end);
 /* Packs groups [first, first + n) of w->data into out: a pure rearrangement. */
 void matrix_pack(const matrix *w, size_t first, size_t n, uint8_t *out);
 

@@ -114,6 +114,14 @@ static void pack_floats(const matrix *w, size_t first, size_t rows, uint8_t *out
     }
 }
 
+matrix matrix_outputs(const matrix *w, size_t begin, size_t end) {
+    matrix part = *w;
+    part.n_out = end - begin;
+    part.data = (const uint8_t *)w->data + begin * w->row_bytes;
+    if (w->packed) part.packed = w->packed + begin / PACKED_ROWS * matrix_group_bytes(w);
+    return part;
+}
+
 void matrix_pack(const matrix *w, size_t first, size_t n, uint8_t *out) {
     size_t bytes = matrix_group_bytes(w);
     for (size_t g = first; g < first + n; g++, out += bytes) {

@@ -135,7 +135,7 @@ static void activate(const step *f, const layer *l, uint32_t expert, size_t plac
     float *gate = f->s->expert_gate + place * F, *up = f->s->expert_up + place * F;
     if (x->b_gate) m->math->add(gate, x->b_gate + expert * F, F);
     if (x->b_up) m->math->add(up, x->b_up + expert * F, F);
-    gate_and_up(m, gate, up, F, true);
+    gate_and_up(m, gate, up, F, gate);
     if (wants_q8(x->down))
         m->math->quantize_q8(gate, F, f->s->expert_act + place * act_q8_stride(F));
 }

@@ -4,20 +4,41 @@
 
 #include "model/step.h"
 
-void gate_and_up(const model *m, float *gate, const float *up, size_t n, bool gated) {
+void gate_and_up(const model *m, const float *gate, const float *up, size_t n, float *y) {
     const kernels *math = m->math;
-    if (!gated) math->gelu(up, n, gate);
-    else if (m->hp.arch->activation == ACTIVATION_GELU) math->geglu(gate, up, n, gate);
-    else if (m->hp.arch->activation == ACTIVATION_CLAMPED) math->swiglu_clamped(gate, up, n, gate);
-    else math->swiglu(gate, up, n, gate);
+    if (!gate) math->gelu(up, n, y);
+    else if (m->hp.arch->activation == ACTIVATION_GELU) math->geglu(gate, up, n, y);
+    else if (m->hp.arch->activation == ACTIVATION_CLAMPED) math->swiglu_clamped(gate, up, n, y);
+    else math->swiglu(gate, up, n, y);
 }
 
-static void activate(const step *f, const layer *l, size_t row) {
-    size_t F = l->n_ff;
-    float *gate = f->s->gate + row * F, *up = f->s->up + row * F;
-    add_bias(f->m, gate, l->b_gate, F);
-    add_bias(f->m, up, l->b_up, F);
-    gate_and_up(f->m, gate, up, F, l->w_gate.data != NULL);
+/* Outputs [begin, end) of a matrix that reads h: y [R][end - begin]. */
+static void multiply_h(const step *f, size_t member, const matrix *w, size_t begin, size_t end,
+                       float *y) {
+    const matrix part = matrix_outputs(w, begin, end);
+    const forward_scratch *s = f->s;
+    multiply_outputs(f, member, &part, 0, part.n_out, wants_q8(w) ? (const void *)s->act : s->h,
+                     f->m->hp.n_embd, f->b->n_rows, y, part.n_out);
+}
+
+/* act(Wgate h) * Wup h, of the outputs [begin, end) and every row, as Wdown wants it. */
+static void inner_part(const step *f, const layer *l, size_t member, size_t begin, size_t end) {
+    const model *m = f->m;
+    forward_scratch *s = f->s;
+    size_t R = f->b->n_rows, F = l->n_ff, n = end - begin;
+    bool gated = l->w_gate.data != NULL, q8 = wants_q8(&l->w_down);
+    float *up = s->chunks + member * s->chunk_floats, *gate = up + R * n;
+    multiply_h(f, member, &l->w_up, begin, end, up);
+    if (gated) multiply_h(f, member, &l->w_gate, begin, end, gate);
+    for (size_t r = 0; r < R; r++, up += n, gate += n) {
+        float *y = !q8 ? s->inner + r * F + begin : gated ? gate : up;
+        if (gated) add_bias(m, gate, l->b_gate ? l->b_gate + begin : NULL, n);
+        add_bias(m, up, l->b_up ? l->b_up + begin : NULL, n);
+        gate_and_up(m, gated ? gate : NULL, up, n, y);
+        if (q8)
+            m->math->quantize_q8(
+                y, n, s->inner_act + r * act_q8_stride(F) + begin / ACT_BLOCK * sizeof(act_block));
+    }
 }
 
 /* Beside experts: y = norm(y), or y = sigmoid(w . h) y; and h's quantized form is there again. */
@@ -33,17 +54,12 @@ static void finish_dense(const step *f, const layer *l, size_t row) {
 
 /* y = Wdown (act(Wgate h) * Wup h) */
 static void dense_part(const step *f, const layer *l, team *t, size_t member) {
-    const model *m = f->m;
     forward_scratch *s = f->s;
-    size_t R = f->b->n_rows, E = m->hp.n_embd, F = l->n_ff;
-    product up_gate[] = {{&l->w_up, s->up}, {&l->w_gate, s->gate}};
-    multiply(f, t, member, up_gate, l->w_gate.data ? 2 : 1, s->h, E, s->act, R);
-    for (size_t r; (r = team_claim(t)) < R;) {
-        activate(f, l, r);
-        prepare(f, wants_q8(&l->w_down), s->gate + r * F, F, r);
-    }
+    size_t R = f->b->n_rows, F = l->n_ff, chunk = inner_chunk(F, team_size(t));
+    for (size_t c; (c = team_claim(t) * chunk) < F;)
+        inner_part(f, l, member, c, F - c < chunk ? F : c + chunk);
     team_barrier(t);
-    multiply(f, t, member, &(product){&l->w_down, s->y}, 1, s->gate, F, s->act, R);
+    multiply(f, t, member, &(product){&l->w_down, s->y}, 1, s->inner, F, s->inner_act, R);
     if (!l->experts.n_ff) return;
     for (size_t r; (r = team_claim(t)) < R;) finish_dense(f, l, r);
     team_barrier(t);
@@ -59,14 +75,14 @@ void per_layer_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, P = m->hp.n_per_layer, i = (size_t)(l - m->layers);
-    multiply(f, t, member, &(product){&l->per_layer_gate, s->gate}, 1, s->h, E, s->act, R);
+    multiply(f, t, member, &(product){&l->per_layer_gate, s->inner}, 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
-        m->math->geglu(s->gate + r * P, s->per_layer + (r * m->hp.n_layer + i) * P, P,
-                       s->gate + r * P);
-        prepare(f, wants_q8(&l->per_layer_proj), s->gate + r * P, P, r);
+        m->math->geglu(s->inner + r * P, s->per_layer + (r * m->hp.n_layer + i) * P, P,
+                       s->inner + r * P);
+        prepare(f, wants_q8(&l->per_layer_proj), s->inner + r * P, P, r);
     }
     team_barrier(t);
-    multiply(f, t, member, &(product){&l->per_layer_proj, s->y}, 1, s->gate, P, s->act, R);
+    multiply(f, t, member, &(product){&l->per_layer_proj, s->y}, 1, s->inner, P, s->act, R);
 }
 
 bool feed_forward_wants_q8(const layer *l) {

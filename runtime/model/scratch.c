@@ -8,8 +8,11 @@
 
 /* Widths of a row's buffers: the widest of all layers. */
 typedef struct {
-    size_t q, k, v, att, ff;    /* H D, K D, K D, H D, F */
+    size_t q, k, v, att;        /* H D, K D, K D, H D */
+    size_t inner, inner_act;    /* F, where the matrix behind wants floats, and where it does not */
+    size_t chunk;               /* of F, at a time */
     size_t per_layer;           /* n_layer P */
+    size_t act;                 /* of what a block reads */
     size_t operand;             /* of any product's input */
     size_t attention;           /* bytes that a member's attention needs */
     size_t parts;               /* of a span that is attended to apart; 0: none ever is */
@@ -68,10 +71,15 @@ static void widen(size_t *width, size_t n) {
 }
 
 static widths widest(const model *m) {
-    widths w = {.per_layer = (size_t)m->hp.n_layer * m->hp.n_per_layer, .operand = m->hp.n_embd};
+    size_t members = team_size(m->workers);
+    widths w = {.per_layer = (size_t)m->hp.n_layer * m->hp.n_per_layer, .act = m->hp.n_embd};
     for (uint32_t i = 0; i < m->hp.n_layer; i++) {
         const layer *l = &m->layers[i];
-        widen(&w.ff, l->n_ff);
+        if (l->w_down.data) {
+            size_t chunk = inner_chunk(l->n_ff, members);
+            widen(wants_q8(&l->w_down) ? &w.inner_act : &w.inner, l->n_ff);
+            widen(&w.chunk, l->n_ff < chunk ? l->n_ff : chunk);
+        }
         widen(&w.expert_ff, l->experts.n_ff);
         if (l->mixer.kind) {
             size_t inner = l->mixer.out.n_in;
@@ -91,12 +99,15 @@ static widths widest(const model *m) {
         widen(&w.v, v_width(l));
         widen(&w.att, o_width(l));
         widen(&w.attention, attention_scratch(&l->attention));
-        if (l->attention.n_head_kv < team_size(m->workers))
+        if (l->attention.n_head_kv < members)
             widen(&w.parts, l->attention.n_head * attention_part_floats(&l->attention));
     }
-    widen(&w.ff, m->hp.n_per_layer); /* the per-layer block's gate lies there, too */
-    widen(&w.operand, w.att);
-    widen(&w.operand, w.ff);
+    widen(&w.inner, m->hp.n_per_layer); /* the per-layer block's gate lies there, too */
+    widen(&w.act, m->hp.n_per_layer);
+    widen(&w.act, w.att);
+    w.operand = w.act;
+    widen(&w.operand, w.inner);
+    widen(&w.operand, w.inner_act);
     widen(&w.operand, w.expert_ff);
     return w;
 }
@@ -137,11 +148,21 @@ static void cut_mixers(const model *m, forward_scratch *s, const widths *w, size
     cut(r, &s->beta, n, w->heads, f);
 }
 
+/* What a member has of gate and up, [2][n][chunk], on cache lines of its own. */
+static void cut_chunks(const model *m, forward_scratch *s, const widths *w, size_t n, region *r) {
+    size_t floats, line = MEM_ALIGN / sizeof(float);
+    r->overflow = r->overflow || !checked_mul(n, w->chunk, &floats) ||
+                  !checked_mul(floats, 2, &floats) || !checked_round_up(floats, line, &floats);
+    s->chunk_floats = r->overflow ? 0 : floats;
+    cut(r, &s->chunks, team_size(m->workers), s->chunk_floats, sizeof(float));
+}
+
 static void cut_feed_forward(const model *m, forward_scratch *s, const widths *w, size_t n,
                              size_t places, region *r) {
     size_t E = m->hp.n_embd, F = w->expert_ff, f = sizeof(float);
-    cut(r, &s->gate, n, w->ff, f);
-    cut(r, &s->up, n, w->ff, f);
+    cut(r, &s->inner, n, w->inner, f);
+    cut(r, &s->inner_act, n, act_q8_stride(w->inner_act), 1);
+    cut_chunks(m, s, w, n, r);
     if (!m->hp.n_expert) return;
     cut(r, &s->router, n, m->hp.n_expert, f);
     cut(r, &s->router_h, n, E, f);
@@ -184,7 +205,7 @@ static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, si
         !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) ||
         !take(&s->per_layer, n, w->per_layer, f) ||
         !take(&s->per_layer_token, n, w->per_layer, f) ||
-        !take(&s->act, n, act_q8_stride(w->operand), 1) || !reserve_lists(m, s, n, places)) {
+        !take(&s->act, n, act_q8_stride(w->act), 1) || !reserve_lists(m, s, n, places)) {
         free_rows(s);
         return false;
     }

@@ -36,10 +36,15 @@ struct forward_scratch {
     float *y;           /* [R][E] what a block adds to x */
     float *q, *k, *v;   /* [R][H D], [R][K D], [R][K D]: of mixers, as all of these */
     float *att;         /* [R][H D] */
-    float *gate, *up;   /* [R][F]: of feed-forward blocks */
+    /* of feed-forward blocks, as the next two: what they are inside, [R][F], where the matrix
+     * behind it wants floats */
+    float *inner;
+    uint8_t *inner_act; /* [R][act stride of F]: the same, quantized */
+    float *chunks;      /* [members][2][R][chunk]: of gate and up, which no more is kept of */
+    size_t chunk_floats; /* of a member */
     float *cs[LAYER_KINDS];     /* [R][n_rot / 2][2] cos and sin of each row's position */
     float *per_layer, *per_layer_token; /* [R][n_layer P] */
-    uint8_t *act;       /* [R][act stride]: the operand of the next product, quantized */
+    uint8_t *act;       /* [R][act stride]: what a block reads, quantized */
     float *hidden;      /* [hidden_rows][E] */
     uint8_t *logit_act; /* [logit_rows][act stride of E] */
     uint8_t *attention; /* [members][attention_bytes] */
@@ -91,6 +96,13 @@ static inline size_t chunk_of(size_t outputs, size_t members) {
     return chunk < PACKED_ROWS ? PACKED_ROWS : chunk;
 }
 
+/* Outputs of gate and up that are computed at a time, on the way to what is between them and the
+ * matrix behind: of so many in all. */
+static inline size_t inner_chunk(size_t outputs, size_t members) {
+    size_t chunk = outputs / (members * 2 * CHUNKS_PER_MEMBER) / ACT_BLOCK * ACT_BLOCK;
+    return chunk < ACT_BLOCK ? ACT_BLOCK : chunk;
+}
+
 /* One phase, barrier included. x: [n_rows] rows x_stride floats apart; act: the same, quantized. */
 void multiply(const step *f, team *t, size_t member, const product *p, size_t n, const float *x,
               size_t x_stride, const uint8_t *act, size_t n_rows);
@@ -126,8 +138,8 @@ bool mixer_wants_q8(const layer *l);
 void experts_block(const step *f, const layer *l, team *t, size_t member);
 bool experts_want_q8(const layer *l);
 void feed_forward_block(const step *f, const layer *l, team *t, size_t member);
-/* gate = act(gate) * up, or act(up) without a gate */
-void gate_and_up(const model *m, float *gate, const float *up, size_t n, bool gated);
+/* y = act(gate) * up, or act(up) where there is no gate: NULL; y may be gate */
+void gate_and_up(const model *m, const float *gate, const float *up, size_t n, float *y);
 bool feed_forward_wants_q8(const layer *l);
 void per_layer_block(const step *f, const layer *l, team *t, size_t member);
 
