@@ -3,7 +3,7 @@ local perilune = require "perilune"
 local beam = require "perilune.strategies.beam"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
-local prompt = model:cache():extend "Once upon a time"
+local prompt = model:cache():extend "Once there was"
 local function score(tokens) return (model:score(prompt, {tokens}))[1] end
 
 local o = {cache = prompt, max_new_tokens = 24}

@@ -12,7 +12,7 @@ local function repeated(tokens)
   end
   return n
 end
-local o = {input = "The dog is", max_new_tokens = 40}
+local o = {input = "I like", max_new_tokens = 40}
 local tokens, _, info = model:generate(o)
 print(("greedy: %d of 38 triples repeat\n  %s\n"):format(repeated(tokens), info.text))
 o.k, o.alpha = 5, 0.6

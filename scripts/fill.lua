@@ -5,7 +5,7 @@ local perilune = require "perilune"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
 local form = perilune.template [[{{"name": "{name}", "age": {age:max=3}, "city": "{city}"}}]]
-local hero = perilune.template [[It is a story about {who:choices='a dog'|'a baker'|'an owl'}.]]
+local hero = perilune.template [[The story is about {who:choices='a dog'|'a baker'|'an owl'}.]]
 
 local TURN = "<|im_start|>user\nExtract as JSON: %s<|im_end|>\n<|im_start|>assistant\n"
 for _, text in ipairs {

@@ -1,16 +1,16 @@
 -- Monte Carlo tree search: looks for a sentence that has what the reward asks for, which sampling
--- finds by luck: here a dog that is in it early, and a sentence that ends.
+-- finds by luck: here many a w, and an end.
 local perilune = require "perilune"
 local mcts = require "perilune.strategies.mcts"
 local best_of_n = require "perilune.strategies.best_of_n"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
 local function reward(text)
-  local at = text:find "dog"
-  return (at and 1 - at / 100 or 0) + (text:find "%.$" and 0.5 or 0)
+  local _, n = text:gsub("w", "")
+  return n / 8 + (text:find "%.$" and 0.5 or 0)
 end
 local o = {
-  input = "Once upon a time", max_new_tokens = 24, stop = {"."}, temperature = 1, seed = 1,
+  input = "Once upon a time", max_new_tokens = 24, stop = {"."}, temperature = 1, seed = 3,
 }
 local function show(what, text) print(("%-12s %.2f %s"):format(what, reward(text), text)) end
 show("greedy", select(2, model:generate {input = o.input, max_new_tokens = 24, stop = "."}):text(5))

@@ -3,7 +3,7 @@ local perilune = require "perilune"
 local watermark = require "perilune.strategies.watermark"
 local model = assert(perilune.load(arg and arg[1] or "demo"))
 
-local o = {input = "Once upon a time", max_new_tokens = 300, temperature = 1.2, seed = 2}
+local o = {input = "Once upon a time", max_new_tokens = 300, temperature = 1.2, seed = 3}
 local plain, _, info = model:generate(o)
 print("plain:  " .. info.text:sub(1, 76))
 o.key, o.delta = 42, 4.0

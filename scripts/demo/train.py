@@ -264,6 +264,8 @@ class Run:
         self.step, self.seen, self.spent, self.loss = 0, 0, 0.0, math.nan
         self.workers = ThreadPoolExecutor(args.threads if device.type == "cpu" else 1,
                                           initializer=lambda: torch.set_num_threads(1))
+        if args.start:
+            self.model.load_state_dict(torch.load(args.start, map_location=device)["model"])
         if args.resume and os.path.exists(self.path):
             state = torch.load(self.path, map_location=device)
             self.model.load_state_dict(state["model"])
@@ -356,6 +358,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="token ids from corpus.py")
     parser.add_argument("--out", default="demo.pt", help="checkpoint (default %(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint")
+    parser.add_argument("--start", help="checkpoint whose weights a new training begins with")
     parser.add_argument("--minutes", type=float, default=105, help="length of the whole training")
     parser.add_argument("--rate", type=float, default=3e-3, help="highest rate of AdamW")
     parser.add_argument("--muon", type=float, default=0.03, help="highest rate of Muon; 0: AdamW")
