@@ -28,6 +28,8 @@ static atomic_long asked;   /* allocations since mem_fail_at */
 static atomic_long fail_at; /* which of them fails; 0: none */
 static atomic_long live;
 
+#define LARGE_PAGE ((size_t)2 << 20)
+
 /* Counts one request; true when it is the one that a test wants to fail. */
 static bool refused(void) {
     long nth = atomic_fetch_add_explicit(&asked, 1, memory_order_relaxed) + 1;
@@ -72,7 +74,11 @@ void *mem_resize(void *p, size_t n, size_t size) {
 void *mem_aligned(size_t bytes) {
     size_t rounded; /* aligned_alloc wants a multiple of the alignment */
     if (!checked_round_up(at_least_one(bytes), MEM_ALIGN, &rounded) || refused()) return NULL;
-    return counted(aligned_alloc(MEM_ALIGN, rounded));
+    if (rounded < LARGE_PAGE) return counted(aligned_alloc(MEM_ALIGN, rounded));
+    if (!checked_round_up(rounded, LARGE_PAGE, &rounded)) return NULL;
+    void *p = aligned_alloc(LARGE_PAGE, rounded);
+    if (p) madvise(p, rounded, MADV_HUGEPAGE);
+    return counted(p);
 }
 
 char *mem_string(const char *s, size_t n) {
@@ -89,8 +95,6 @@ void mem_free(void *p) {
     atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
     free(p);
 }
-
-#define LARGE_PAGE ((size_t)2 << 20)
 
 /* Room for a whole number of large pages is taken, and what lies before the first one is given
  * back. */

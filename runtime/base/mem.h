@@ -13,7 +13,8 @@ void *mem_zalloc(size_t bytes);
 void *mem_array(size_t n, size_t size);                /* n * size bytes, not cleared */
 void *mem_zarray(size_t n, size_t size);
 void *mem_resize(void *p, size_t n, size_t size);      /* p stays valid on failure */
-void *mem_aligned(size_t bytes);                       /* MEM_ALIGN-aligned, not cleared */
+/* MEM_ALIGN-aligned, not cleared; from 2 MiB up on large pages where the system has them */
+void *mem_aligned(size_t bytes);
 char *mem_string(const char *s, size_t n);             /* copy of n bytes, NUL-terminated */
 void mem_free(void *p);                                /* of any of the above; NULL is fine */
 
