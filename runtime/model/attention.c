@@ -32,7 +32,7 @@ static float temperature_at(const hparams *hp, uint32_t position) {
 static void finish_queries(const step *f, const layer *l, size_t row) {
     const model *m = f->m;
     size_t n = q_width(l), D = l->attention.d_k;
-    float *q = f->s->q + row * n;
+    float *q = f->s->q + row * spaced(n);
     if (l->query_gate) {
         const float *both = f->s->mix + row * 2 * n;
         for (size_t h = 0; h < l->attention.n_head; h++) {
@@ -53,7 +53,7 @@ static void finish_keys_and_values(const step *f, const layer *l, size_t row) {
     const batch_row *r = &f->b->rows[row];
     const attention_shape *a = &l->attention;
     size_t n_k = k_width(l), n_v = v_width(l);
-    float *k = f->s->k + row * n_k, *v = f->s->v + row * n_v;
+    float *k = f->s->k + row * spaced(n_k), *v = f->s->v + row * spaced(n_v);
     add_bias(m, k, l->bk, n_k);
     if (!l->wv.data) memcpy(v, k, n_v * sizeof *v);
     add_bias(m, v, l->bv, n_v);
@@ -76,7 +76,7 @@ static size_t rows_of(const step *f, const layer *l, size_t group,
         size_t r = s->order[g.first + i];
         const batch_row *row = &f->b->rows[r];
         rows[i] = (attention_row){(const uint8_t *const *)f->b->tables[row->sequence],
-                                  row->position, s->q + r * Q, s->att + r * O};
+                                  row->position, s->q + r * spaced(Q), s->att + r * O};
     }
     return g.count;
 }
@@ -117,7 +117,10 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l);
-    product qkv[] = {{&l->wq, l->query_gate ? s->mix : s->q}, {&l->wk, s->k}, {&l->wv, s->v}};
+    product qkv[] = {{&l->wq, s->q, spaced(q_width(l))},
+                     {&l->wk, s->k, spaced(k_width(l))},
+                     {&l->wv, s->v, spaced(v_width(l))}};
+    if (l->query_gate) qkv[0] = (product){&l->wq, s->mix, 0};
     multiply(f, t, member, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         finish_queries(f, l, r);
@@ -133,7 +136,7 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
         }
         team_barrier(t);
     }
-    multiply(f, t, member, &(product){&l->wo, s->y}, 1, s->att, O, s->act, R);
+    multiply(f, t, member, &(product){&l->wo, s->y, spaced(E)}, 1, s->att, O, s->act, R);
 }
 
 bool attention_wants_q8(const layer *l) {

@@ -146,7 +146,7 @@ static void collect(const step *f, const layer *l, size_t row) {
     const expert_weights *x = &l->experts;
     forward_scratch *s = f->s;
     size_t E = m->hp.n_embd, k = m->hp.n_expert_used;
-    float *y = s->y + row * E, *sum = s->h + row * E; /* h has been read */
+    float *y = s->y + row * spaced(E), *sum = s->h + row * E; /* h has been read */
     for (size_t j = 0; j < k; j++) {
         const expert_choice *c = &s->choices[row * k + j];
         float *part = s->expert_y + c->place * E;
@@ -178,7 +178,7 @@ void experts_block(const step *f, const layer *l, team *t, size_t member) {
         for (size_t r; (r = team_claim(t)) < R;) enter_experts(f, l, r);
         team_barrier(t);
     }
-    multiply(f, t, member, &(product){&x->router, s->router}, 1, router_h, E, NULL, R);
+    multiply(f, t, member, &(product){&x->router, s->router, 0}, 1, router_h, E, NULL, R);
     for (size_t r; (r = team_claim(t)) < R;) choose(f, l, r);
     team_barrier(t);
     if (member == 0) {

@@ -136,9 +136,9 @@ static void cut(region *r, void *p_to_pointer, size_t n, size_t width, size_t it
 
 static void cut_mixers(const model *m, forward_scratch *s, const widths *w, size_t n, region *r) {
     size_t f = sizeof(float);
-    cut(r, &s->q, n, w->q, f);
-    cut(r, &s->k, n, w->k, f);
-    cut(r, &s->v, n, w->v, f);
+    cut(r, &s->q, n, spaced(w->q), f);
+    cut(r, &s->k, n, spaced(w->k), f);
+    cut(r, &s->v, n, spaced(w->v), f);
     cut(r, &s->att, n, w->att, f);
     cut(r, &s->mix, n, w->mix, f);
     cut(r, &s->mix_gate, n, w->mix_gate, f);
@@ -199,7 +199,7 @@ static bool reserve_rows(const model *m, forward_scratch *s, const widths *w, si
     if (n <= s->rows) return true;
     free_rows(s);
     if (!checked_mul(n, m->hp.n_expert ? m->hp.n_expert_used : 0, &places) ||
-        !take(&s->x, n, E, f) || !take(&s->h, n, E, f) || !take(&s->y, n, E, f) ||
+        !take(&s->x, n, E, f) || !take(&s->h, n, E, f) || !take(&s->y, n, spaced(E), f) ||
         !reserve_blocks(m, s, w, n, places) ||
         !take(&s->cs[LAYER_FULL], n, m->rope[LAYER_FULL].n_rot, f) ||
         !take(&s->cs[LAYER_WINDOW], n, m->rope[LAYER_WINDOW].n_rot, f) ||

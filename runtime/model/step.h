@@ -33,8 +33,8 @@ struct forward_scratch {
     uint8_t *blocks;    /* that memory */
     float *x;           /* [R][E] the residual stream */
     float *h;           /* [R][E] its norm: what a block reads */
-    float *y;           /* [R][E] what a block adds to x */
-    float *q, *k, *v;   /* [R][H D], [R][K D], [R][K D]: of mixers, as all of these */
+    float *y;           /* [R][spaced E] what a block adds to x */
+    float *q, *k, *v;   /* [R][spaced H D], [R][spaced K D] twice: of mixers, as all of these */
     float *att;         /* [R][H D] */
     /* of feed-forward blocks, as the next two: what they are inside, [R][F], where the matrix
      * behind it wants floats */
@@ -85,9 +85,18 @@ typedef struct {
 
 /* ---- products (forward.c) ---- */
 
-/* Products of the same rows with several matrices, split into chunks of outputs that members
- * claim. */
-typedef struct { const matrix *w; float *y; } product;
+/* Floats from row to row where products of many rows go, whose sums wait there between chunks of
+ * their inputs: an odd number of cache lines. Rows a power of two apart would share a few sets of
+ * every cache. */
+static inline size_t spaced(size_t n) { return ((n + 15) / 16 | 1) * 16; }
+
+/* Products of the same rows with several matrices, split into chunks of outputs that members claim.
+ * y: rows y_stride floats apart; 0: side by side. */
+typedef struct {
+    const matrix *w;
+    float *y;
+    size_t y_stride;
+} product;
 
 #define CHUNKS_PER_MEMBER 8
 /* How many outputs a member claims at a time, of so many in all. */
