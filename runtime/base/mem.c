@@ -72,12 +72,11 @@ void *mem_resize(void *p, size_t n, size_t size) {
 }
 
 void *mem_aligned(size_t bytes) {
-    size_t rounded; /* aligned_alloc wants a multiple of the alignment */
-    if (!checked_round_up(at_least_one(bytes), MEM_ALIGN, &rounded) || refused()) return NULL;
-    if (rounded < LARGE_PAGE) return counted(aligned_alloc(MEM_ALIGN, rounded));
-    if (!checked_round_up(rounded, LARGE_PAGE, &rounded)) return NULL;
-    void *p = aligned_alloc(LARGE_PAGE, rounded);
-    if (p) madvise(p, rounded, MADV_HUGEPAGE);
+    bool large = bytes >= LARGE_PAGE;
+    size_t align = large ? LARGE_PAGE : MEM_ALIGN, rounded; /* to what aligned_alloc wants */
+    if (!checked_round_up(at_least_one(bytes), align, &rounded) || refused()) return NULL;
+    void *p = aligned_alloc(align, rounded);
+    if (p && large) madvise(p, rounded, MADV_HUGEPAGE); /* where there are none, ordinary ones do */
     return counted(p);
 }
 

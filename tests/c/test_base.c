@@ -118,11 +118,25 @@ TEST(blocks_of_every_kind_are_counted_and_given_back) {
     assert_int_equal(mem_live(), before);
 }
 
+TEST(a_large_aligned_block_begins_on_a_large_page) {
+    const size_t page = (size_t)2 << 20, sizes[] = {page, page + 1, 3 * page - 1};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        long before = mem_live();
+        uint8_t *p = mem_aligned(sizes[i]);
+        assert_non_null(p);
+        assert_int_equal((uintptr_t)p % page, 0);
+        memset(p, 1, sizes[i]);
+        mem_free(p);
+        assert_int_equal(mem_live(), before);
+    }
+}
+
 TEST(sizes_that_overflow_are_refused) {
     void *p = mem_alloc(1);
     assert_null(mem_array(SIZE_MAX / 2, 3));
     assert_null(mem_zarray(SIZE_MAX / 2, 3));
     assert_null(mem_aligned(SIZE_MAX - 5));
+    assert_null(mem_aligned(SIZE_MAX - ((size_t)1 << 20)));
     assert_null(mem_string("", SIZE_MAX));
     assert_null(mem_resize(p, SIZE_MAX / 2, 3)); /* p stays */
     mem_free(p);
@@ -582,6 +596,7 @@ int main(void) {
         CASE(every_code_has_its_own_name),
         CASE(checked_arithmetic_says_when_it_overflows),
         CASE(blocks_of_every_kind_are_counted_and_given_back),
+        CASE(a_large_aligned_block_begins_on_a_large_page),
         CASE(sizes_that_overflow_are_refused),
         CASE(the_nth_allocation_fails_once),
         CASE(reserve_grows_to_at_least_double),
