@@ -117,10 +117,8 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, O = o_width(l);
-    product qkv[] = {{&l->wq, s->q, spaced(q_width(l))},
-                     {&l->wk, s->k, spaced(k_width(l))},
-                     {&l->wv, s->v, spaced(v_width(l))}};
-    if (l->query_gate) qkv[0] = (product){&l->wq, s->mix, 0};
+    product qkv[] = {{&l->wq, s->q, SPACED}, {&l->wk, s->k, SPACED}, {&l->wv, s->v, SPACED}};
+    if (l->query_gate) qkv[0] = (product){&l->wq, s->mix, SIDE_BY_SIDE};
     multiply(f, t, member, qkv, l->wv.data ? 3 : l->wk.data ? 2 : 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         finish_queries(f, l, r);
@@ -136,7 +134,7 @@ void attention_block(const step *f, const layer *l, team *t, size_t member) {
         }
         team_barrier(t);
     }
-    multiply(f, t, member, &(product){&l->wo, s->y, spaced(E)}, 1, s->att, O, s->act, R);
+    multiply(f, t, member, &(product){&l->wo, s->y, SPACED}, 1, s->att, O, s->act, R);
 }
 
 bool attention_wants_q8(const layer *l) {

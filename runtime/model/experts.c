@@ -178,7 +178,8 @@ void experts_block(const step *f, const layer *l, team *t, size_t member) {
         for (size_t r; (r = team_claim(t)) < R;) enter_experts(f, l, r);
         team_barrier(t);
     }
-    multiply(f, t, member, &(product){&x->router, s->router, 0}, 1, router_h, E, NULL, R);
+    multiply(f, t, member, &(product){&x->router, s->router, SIDE_BY_SIDE}, 1, router_h, E, NULL,
+             R);
     for (size_t r; (r = team_claim(t)) < R;) choose(f, l, r);
     team_barrier(t);
     if (member == 0) {

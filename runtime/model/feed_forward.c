@@ -59,8 +59,7 @@ static void dense_part(const step *f, const layer *l, team *t, size_t member) {
     for (size_t c; (c = team_claim(t) * chunk) < F;)
         inner_part(f, l, member, c, F - c < chunk ? F : c + chunk);
     team_barrier(t);
-    multiply(f, t, member, &(product){&l->w_down, s->y, spaced(f->m->hp.n_embd)}, 1, s->inner, F,
-             s->inner_act, R);
+    multiply(f, t, member, &(product){&l->w_down, s->y, SPACED}, 1, s->inner, F, s->inner_act, R);
     if (!l->experts.n_ff) return;
     for (size_t r; (r = team_claim(t)) < R;) finish_dense(f, l, r);
     team_barrier(t);
@@ -76,15 +75,15 @@ void per_layer_block(const step *f, const layer *l, team *t, size_t member) {
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, P = m->hp.n_per_layer, i = (size_t)(l - m->layers);
-    multiply(f, t, member, &(product){&l->per_layer_gate, s->inner, 0}, 1, s->h, E, s->act, R);
+    multiply(f, t, member, &(product){&l->per_layer_gate, s->inner, SIDE_BY_SIDE}, 1, s->h, E,
+             s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         m->math->geglu(s->inner + r * P, s->per_layer + (r * m->hp.n_layer + i) * P, P,
                        s->inner + r * P);
         prepare(f, wants_q8(&l->per_layer_proj), s->inner + r * P, P, r);
     }
     team_barrier(t);
-    multiply(f, t, member, &(product){&l->per_layer_proj, s->y, spaced(E)}, 1, s->inner, P, s->act,
-             R);
+    multiply(f, t, member, &(product){&l->per_layer_proj, s->y, SPACED}, 1, s->inner, P, s->act, R);
 }
 
 bool feed_forward_wants_q8(const layer *l) {

@@ -44,7 +44,8 @@ void multiply(const step *f, team *t, size_t member, const product *p, size_t n,
         size_t begin = c * chunk,
                end = begin + chunk < p[i].w->n_out ? begin + chunk : p[i].w->n_out;
         multiply_outputs(f, member, p[i].w, begin, end, wants_q8(p[i].w) ? (const void *)act : x,
-                         x_stride, n_rows, p[i].y, p[i].y_stride ? p[i].y_stride : p[i].w->n_out);
+                         x_stride, n_rows, p[i].y,
+                         p[i].layout == SPACED ? spaced(p[i].w->n_out) : p[i].w->n_out);
     }
     team_barrier(t);
 }
@@ -99,7 +100,8 @@ static void per_layer_embed(const step *f, team *t, size_t member) {
     for (size_t r; (r = team_claim(t)) < R;)
         prepare(f, wants_q8(&m->per_layer_proj), s->x + r * E, E, r);
     team_barrier(t);
-    multiply(f, t, member, &(product){&m->per_layer_proj, s->per_layer, 0}, 1, s->x, E, s->act, R);
+    multiply(f, t, member, &(product){&m->per_layer_proj, s->per_layer, SIDE_BY_SIDE}, 1, s->x, E,
+             s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *y = s->per_layer + r * all, *token = s->per_layer_token + r * all;
         m->math->scale(y, all, 1 / sqrtf((float)E));
@@ -267,7 +269,7 @@ static void run_head(void *arg, team *t, size_t member) {
             m->math->quantize_q8(a->hidden + r * E, E, a->f.s->logit_act + r * act_q8_stride(E));
         team_barrier(t);
     }
-    multiply(&a->f, t, member, &(product){&m->output, a->out, 0}, 1, a->hidden, E,
+    multiply(&a->f, t, member, &(product){&m->output, a->out, SIDE_BY_SIDE}, 1, a->hidden, E,
              a->f.s->logit_act, a->n);
     for (size_t r; (r = team_claim(t)) < a->n;) {
         float *l = a->out + r * m->hp.n_vocab;

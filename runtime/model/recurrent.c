@@ -115,10 +115,10 @@ static void delta_net_block(const step *f, const mixer_weights *w, team *t, size
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, W = w->n_channels, d = m->hp.d_state_v;
     size_t N = m->hp.n_state_heads, G = m->hp.n_state_groups;
-    product in[] = {{&w->in, s->mix, 0},
-                    {&w->gate, s->mix_gate, 0},
-                    {&w->alpha, s->alpha, 0},
-                    {&w->beta, s->beta, 0}};
+    product in[] = {{&w->in, s->mix, SIDE_BY_SIDE},
+                    {&w->gate, s->mix_gate, SIDE_BY_SIDE},
+                    {&w->alpha, s->alpha, SIDE_BY_SIDE},
+                    {&w->beta, s->beta, SIDE_BY_SIDE}};
     multiply(f, t, member, in, 4, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         float *c = s->conv + r * W;
@@ -165,7 +165,8 @@ static void mamba2_block(const step *f, const mixer_weights *w, team *t, size_t 
     size_t R = f->b->n_rows, W = w->n_channels, inner = w->out.n_in, stride = w->in.n_out;
     size_t group = inner / m->hp.n_state_groups;
     const float *x = s->mix + inner;
-    multiply(f, t, member, &(product){&w->in, s->mix, 0}, 1, s->h, m->hp.n_embd, s->act, R);
+    multiply(f, t, member, &(product){&w->in, s->mix, SIDE_BY_SIDE}, 1, s->h, m->hp.n_embd,
+             s->act, R);
     for (size_t r; (r = team_claim(t)) < R;) {
         convolve(f, w, r, x, stride);
         m->math->sigmoid_gate(s->conv + r * W, W, s->conv + r * W);
@@ -189,7 +190,7 @@ static void short_conv_block(const step *f, const mixer_weights *w, team *t, siz
     const model *m = f->m;
     forward_scratch *s = f->s;
     size_t R = f->b->n_rows, E = m->hp.n_embd, stride = 3 * E;
-    multiply(f, t, member, &(product){&w->in, s->mix, 0}, 1, s->h, E, s->act, R);
+    multiply(f, t, member, &(product){&w->in, s->mix, SIDE_BY_SIDE}, 1, s->h, E, s->act, R);
     for (size_t r; (r = team_claim(t)) < R;)
         m->math->mul(s->mix + r * stride, s->mix + r * stride + 2 * E, E);
     team_barrier(t);
@@ -212,8 +213,8 @@ void mixer_block(const step *f, const layer *l, team *t, size_t member) {
     if (w->kind == MIX_DELTA_NET) delta_net_block(f, w, t, member);
     else if (w->kind == MIX_MAMBA2) mamba2_block(f, w, t, member);
     else short_conv_block(f, w, t, member);
-    multiply(f, t, member, &(product){&w->out, f->s->y, spaced(f->m->hp.n_embd)}, 1, f->s->att,
-             w->out.n_in, f->s->act, f->b->n_rows);
+    multiply(f, t, member, &(product){&w->out, f->s->y, SPACED}, 1, f->s->att, w->out.n_in,
+             f->s->act, f->b->n_rows);
 }
 
 bool mixer_wants_q8(const layer *l) {

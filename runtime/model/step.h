@@ -90,13 +90,12 @@ typedef struct {
  * every cache. */
 static inline size_t spaced(size_t n) { return ((n + 15) / 16 | 1) * 16; }
 
-/* Products of the same rows with several matrices, split into chunks of outputs that members claim.
- * y: rows y_stride floats apart; 0: side by side. */
-typedef struct {
-    const matrix *w;
-    float *y;
-    size_t y_stride;
-} product;
+/* How y's rows of n_out floats lie: one behind the other, or spaced(n_out) apart. */
+typedef enum { SIDE_BY_SIDE, SPACED } row_layout;
+
+/* Products of the same rows with several matrices, split into chunks of outputs that members
+ * claim. */
+typedef struct { const matrix *w; float *y; row_layout layout; } product;
 
 #define CHUNKS_PER_MEMBER 8
 /* How many outputs a member claims at a time, of so many in all. */
